@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps everything. Methods return NotFound, Exists (unique constraint) or Internal errors.
+// Calls outside Transact are transactions of their own.
+type Store interface {
+	Tx
+	// Transact runs work in one serialisable-enough transaction: on SQLite BEGIN IMMEDIATE, on MySQL/MariaDB READ COMMITTED
+	// with row locks. Deadlocks and busy errors are retried a bounded number of times, so work must have no effect outside
+	// the database. An error of work rolls back and is returned as it is.
+	Transact(ctx context.Context, work func(tx Tx) error) error
+	Close() error
+}
+
+// Page is a slice of a list: Number from 1, Size ≥ 1.
+type Page struct{ Number, Size int }
+
+// Tx is what can be done inside a transaction.
+type Tx interface {
+	ClusterStore
+	ImageStore
+	AddressStore
+	VMStore
+	TaskStore
+	AccountStore
+	ConsoleStore
+	SettingStore
+}
+
+// ClusterStore keeps clusters, nodes, storages and bridges.
+type ClusterStore interface {
+	InsertCluster(ctx context.Context, cluster *Cluster) error // sets ID; Exists for the same kind and endpoint (Options["host"], ["port"])
+	UpdateCluster(ctx context.Context, cluster *Cluster) error
+	DeleteCluster(ctx context.Context, id int64) error
+	FindCluster(ctx context.Context, id int64) (*Cluster, error)
+	FindClusterByEndpoint(ctx context.Context, kind, endpoint string) (*Cluster, error) // endpoint = host:port
+	ListClusters(ctx context.Context) ([]Cluster, error)
+
+	// UpsertNode inserts or updates by (cluster, name) what was observed; operator's fields of an existing row stay.
+	UpsertNode(ctx context.Context, node *Node) error
+	UpdateNode(ctx context.Context, node *Node) error
+	DeleteNode(ctx context.Context, id int64) error
+	FindNode(ctx context.Context, id int64) (*Node, error)
+	FindNodeByName(ctx context.Context, cluster int64, name string) (*Node, error)
+	ListNodes(ctx context.Context, page Page) ([]Node, int64, error)
+	ListClusterNodes(ctx context.Context, cluster int64) ([]Node, error)
+
+	// ReplaceStorages and ReplaceBridges make the node's rows equal to what was discovered.
+	ReplaceStorages(ctx context.Context, cluster, node int64, storages []Storage) error
+	ListStorages(ctx context.Context, node int64) ([]Storage, error)
+	ReplaceBridges(ctx context.Context, node int64, bridges []Bridge) error
+	ListBridges(ctx context.Context, node int64) ([]Bridge, error)
+
+	// ReserveVMID takes an id of the cluster's range that is neither reserved, quarantined nor in use by a known guest.
+	// Ids are given out in rising order, wrapping at the end. Exhausted with ReasonNoVMID when none is left.
+	ReserveVMID(ctx context.Context, cluster int64, vm int64, now time.Time) (int, error)
+	// ReassignVMID burns an id that turned out to be foreign: it stays blocked until now+quarantine.
+	BurnVMID(ctx context.Context, cluster int64, vmid int, until time.Time) error
+	// ReleaseVMID puts the id of a VM into quarantine.
+	ReleaseVMID(ctx context.Context, cluster int64, vmid int, until time.Time) error
+	// ReplaceGuests stores the ids that the hypervisor itself has, so that ReserveVMID avoids them.
+	ReplaceGuests(ctx context.Context, cluster int64, vmids []int) error
+}
+
+// ImageStore keeps images and their copies on nodes.
+type ImageStore interface {
+	InsertImage(ctx context.Context, image *Image) error
+	UpdateImage(ctx context.Context, image *Image) error
+	DeleteImage(ctx context.Context, id int64) error
+	FindImage(ctx context.Context, id int64) (*Image, error)
+	// FindImageByName takes an id in decimal, a name, a file name, or a file name without ".qcow2".
+	FindImageByName(ctx context.Context, name string) (*Image, error)
+	ListImages(ctx context.Context, page Page) ([]Image, int64, error)
+	SaveImageCopy(ctx context.Context, imageCopy *ImageCopy) error // insert or update by (image, node)
+	FindImageCopy(ctx context.Context, image, node int64) (*ImageCopy, error)
+	ListImageCopies(ctx context.Context, image int64) ([]ImageCopy, error)
+}
+
+// AddressStore keeps pools and addresses.
+type AddressStore interface {
+	InsertPool(ctx context.Context, pool *AddressPool) error
+	FindPool(ctx context.Context, id int64) (*AddressPool, error)
+	UpdatePool(ctx context.Context, pool *AddressPool) error
+	DeletePool(ctx context.Context, id int64) error // Conflict with ReasonPoolInUse while an address is used
+	ListPools(ctx context.Context, page Page) ([]AddressPool, int64, error)
+	CountPool(ctx context.Context, id int64) (PoolCounts, error)
+	// InsertAddresses adds many at once (65,536 in under 2 s). Exists when one is known in the cluster already.
+	InsertAddresses(ctx context.Context, pool *AddressPool, addresses []Address) error
+	ListAddresses(ctx context.Context, pool int64, page Page) ([]Address, int64, error)
+	FindAddress(ctx context.Context, id int64) (*Address, error)
+	UpdateAddress(ctx context.Context, address *Address) error // Conflict when its State is AddressUsed and would change
+	// ReserveAddresses marks count free addresses of the node's pools (of version 4 or 6; pool 0 = any) as used by vm, lowest id
+	// first. Exhausted when there are not enough: nothing is reserved then.
+	ReserveAddresses(ctx context.Context, node, pool int64, version, count int, vm int64) ([]Address, error)
+	// ReserveAddress marks one named address of the node's pools. NotFound when no pool has it, Conflict when it is taken.
+	ReserveAddress(ctx context.Context, node int64, ip string, vm int64) (*Address, error)
+	// ReleaseAddresses frees all that vm holds.
+	ReleaseAddresses(ctx context.Context, vm int64) error
+}
+
+// VMFilter narrows a list; zero fields do not filter.
+type VMFilter struct {
+	Status *VMStatus
+	NodeID int64
+	Tenant *int64
+	// Search matches the name, an address or the VMID, by prefix.
+	Search string
+	// OldestFirst turns the order round; default is newest first.
+	OldestFirst bool
+}
+
+// VMStore keeps VMs. A deleted VM's row stays (deleted_at) with its name freed.
+type VMStore interface {
+	InsertVM(ctx context.Context, vm *VM) error // Exists (Field "hostname") for a taken name
+	FindVM(ctx context.Context, id int64) (*VM, error)
+	FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*VM, error)
+	ListVMs(ctx context.Context, filter VMFilter, page Page) ([]VM, int64, error)
+	CountVMs(ctx context.Context, filter VMFilter) (int64, error)
+	// UpdateVM writes all columns but Observed; Conflict when the row was deleted.
+	UpdateVM(ctx context.Context, vm *VM) error
+	// LockVM reads a VM FOR UPDATE inside a transaction.
+	LockVM(ctx context.Context, id int64) (*VM, error)
+	// SaveObservations writes many at once; unknown VMs are ignored. power maps to Status where no task is at work.
+	SaveObservations(ctx context.Context, cluster int64, observations []VMObservation) error
+	MarkVMDeleted(ctx context.Context, id int64, at time.Time) error
+	// ListClusterVMs gives the fields that the poller compares, in one query: id, vmid, node, owner, status, task, power.
+	ListClusterVMs(ctx context.Context, cluster int64) ([]VM, error)
+}
+
+// VMObservation is one VM in a poll. Status, when set, replaces the VM's status if no task works on it.
+type VMObservation struct {
+	VM       int64
+	Observed Observed
+	NodeID   int64
+	Status   *VMStatus
+}
+
+// TaskLimits bound how many tasks (running or waiting) may share a key.
+type TaskLimits struct{ PerNode, PerStorage, PerTemplate int }
+
+// TaskStore keeps tasks.
+type TaskStore interface {
+	InsertTask(ctx context.Context, task *Task) error // Exists for a used idempotency key
+	FindTask(ctx context.Context, id int64) (*Task, error)
+	FindTaskByKey(ctx context.Context, key string) (*Task, error)
+	ListTasks(ctx context.Context, filter TaskFilter, page Page) ([]Task, int64, error)
+	ListTaskSteps(ctx context.Context, task int64) ([]TaskStep, error)
+	// ClaimTasks leases up to count tasks that are ready (RunAfter ≤ now) or whose lease ran out, within limits, tenants in
+	// turn, oldest first inside a tenant. It sets State running, LeaseOwner, LeaseUntil and adds 1 to Attempts. No two callers
+	// get the same task.
+	ClaimTasks(ctx context.Context, owner string, count int, limits TaskLimits, now, leaseUntil time.Time) ([]Task, error)
+	// SaveTask writes a task back under its lease: Conflict when owner no longer holds it. It keeps Progress from falling and
+	// never clears CancelledBy.
+	SaveTask(ctx context.Context, task *Task, owner string) error
+	// RenewLeases prolongs all leases of owner.
+	RenewLeases(ctx context.Context, owner string, until time.Time) error
+	// AppendTaskStep adds a history line and numbers it.
+	AppendTaskStep(ctx context.Context, step *TaskStep) error
+	// WaitingTasks lists tasks in state waiting of a cluster (0 = all), with their operations.
+	WaitingTasks(ctx context.Context, cluster int64) ([]Task, error)
+	// WakeTask makes a waiting task ready at once; NotFound when it no longer waits for operation.
+	WakeTask(ctx context.Context, id int64, operation string, now time.Time) error
+	// NoteProgress stores progress and note of a waiting task.
+	NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error
+	// RequestCancel sets CancelledBy and wakes the task; Conflict when it is final.
+	RequestCancel(ctx context.Context, id int64, by string, now time.Time) error
+	// RetryTask makes a stuck task ready again in its present direction; Conflict otherwise.
+	RetryTask(ctx context.Context, id int64, deadline, now time.Time) error
+	// NextRunAfter tells when the earliest ready task becomes due; zero when there is none.
+	NextRunAfter(ctx context.Context) (time.Time, error)
+}
+
+// TaskFilter narrows a list of tasks; zero fields do not filter.
+type TaskFilter struct {
+	VM     int64
+	State  TaskState
+	Kind   string
+	Active bool // only tasks that are not final
+}
+
+// AccountStore keeps admins, API keys, orders and the audit log.
+type AccountStore interface {
+	InsertAdmin(ctx context.Context, admin *Admin) error
+	UpdateAdmin(ctx context.Context, admin *Admin) error
+	FindAdmin(ctx context.Context, id int64) (*Admin, error)
+	FindAdminByName(ctx context.Context, username string) (*Admin, error)
+	FindAdminByUUID(ctx context.Context, uuid string) (*Admin, error)
+	ListAdmins(ctx context.Context, page Page) ([]Admin, int64, error)
+
+	InsertAPIKey(ctx context.Context, key *APIKey) error
+	UpdateAPIKey(ctx context.Context, key *APIKey) error
+	DeleteAPIKey(ctx context.Context, id int64) error
+	FindAPIKey(ctx context.Context, id int64) (*APIKey, error)
+	FindAPIKeyByAppID(ctx context.Context, appID string) (*APIKey, error)
+	ListAPIKeys(ctx context.Context, page Page) ([]APIKey, int64, error)
+
+	InsertOrder(ctx context.Context, order *Order) error // Exists for a used (key id, key)
+	FindOrder(ctx context.Context, apiKey int64, key string) (*Order, error)
+
+	InsertAudit(ctx context.Context, entry *AuditEntry) error
+	ListAudit(ctx context.Context, page Page) ([]AuditEntry, int64, error)
+}
+
+// ConsoleStore keeps console proxies; tokens are kept by server/console's own port.
+type ConsoleStore interface {
+	InsertConsoleNode(ctx context.Context, node *ConsoleNode) error
+	UpdateConsoleNode(ctx context.Context, node *ConsoleNode) error
+	DeleteConsoleNode(ctx context.Context, id int64) error
+	FindConsoleNodeByName(ctx context.Context, name string) (*ConsoleNode, error)
+	ListConsoleNodes(ctx context.Context, page Page) ([]ConsoleNode, int64, error)
+}
+
+// SettingStore keeps named values; secret ones are encrypted.
+type SettingStore interface {
+	// Setting gives a value; NotFound when it was never set.
+	Setting(ctx context.Context, name string) (string, error)
+	SaveSetting(ctx context.Context, name, value string, secret bool) error
+	// InsertSetting sets a value only if there is none (first start of several replicas); it returns the value that holds.
+	InsertSetting(ctx context.Context, name, value string, secret bool) (string, error)
+}

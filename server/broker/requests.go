@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Actor is who asks: for audit, fair share and idempotency.
+type Actor struct {
+	Name      string // "admin:root", "api:1690208651216"
+	APIKeyID  int64  // 0 for the panel
+	RequestID string
+}
+
+// AddNodeRequest adds a hypervisor endpoint and its nodes (AMS insertNodeMaster).
+type AddNodeRequest struct {
+	Kind    string            // driver; "" = "pve"
+	Options map[string]string // for the driver, see hypervisor.Kind.Options
+	// NodeName is the node wanted; "" = the one that answers.
+	NodeName                 string
+	Label                    string
+	AreaID                   *int64
+	Disabled                 bool
+	SSHPort                  int
+	SSHUsername, SSHPassword string
+	// Daemon: URL and secret of the node's `gantry controlled`; empty = none.
+	DaemonURL, DaemonSecret, DaemonTLSPin string
+}
+
+// PoolByMask makes a pool with every usable address of the gateway's subnet (AMS insertIpPoolByMask).
+type PoolByMask struct {
+	Name       string
+	NodeID     int64
+	Gateway    string
+	Mask       int
+	DNS1, DNS2 string
+}
+
+// PoolByRange adds a range to a pool, both ends inclusive (AMS insertIpPoolByRange).
+type PoolByRange struct {
+	PoolID     int64
+	StartIP    string
+	EndIP      string
+	DNS1, DNS2 string // "" = as the pool
+}
+
+// OrderRequest orders a VM (AMS VmParams). Nil means "not sent": the documented default holds.
+type OrderRequest struct {
+	Kind                          string // {nodeType}
+	NodeID                        int64
+	IdempotencyKey                string // "" = none
+	Hostname                      string
+	Sockets, Cores, Threads       *int
+	CPUPercent                    *int // AMS cpuUnits: limit in percent of the ordered cores; nil or 0 = unlimited
+	CPUType                       string
+	Nested, Devirtualization, KVM *bool
+	Arch                          string
+	ACPI                          *bool
+	MemoryMB                      *int
+	SwapMB                        *int
+	Storage                       string
+	SystemDiskGB                  *int
+	DataDisks                     []DataDisk
+	IO                            IOLimits // zero fields = unlimited
+	Bridge                        string
+	BandwidthMbps                 *int
+	TrafficGB                     *int64 // AMS flowLimit; nil or 0 = unlimited
+	OnBoot                        *bool
+	Image                         string // id, name or file name
+	OSFamily                      string
+	Username                      string
+	Password                      string
+	SSHKeys                       []string
+	// Addresses asked for by name; an empty entry means "any free one".
+	Addresses            []string
+	IPv4Count, IPv6Count *int
+	Nameserver           string
+	ExpiresAt            *time.Time
+}
+
+// ReinstallRequest puts a fresh system disk under a VM.
+type ReinstallRequest struct {
+	VM       int64
+	Image    string
+	Password string // "" = keep
+	// ResetDataDisks makes the data disks empty again.
+	ResetDataDisks bool
+}
+
+// PowerAction is an AMS power word.
+type PowerAction string
+
+const (
+	PowerStart    PowerAction = "start"
+	PowerStop     PowerAction = "stop"     // asks the guest, then forces (peer study §4.5)
+	PowerShutdown PowerAction = "shutdown" // pulls the plug (peer study §4.5: "HardOff")
+	PowerReboot   PowerAction = "reboot"
+	PowerSuspend  PowerAction = "suspend"
+	PowerResume   PowerAction = "resume"
+	PowerPause    PowerAction = "pause"   // stops it and forbids the customer to start it
+	PowerUnpause  PowerAction = "unpause" // allows and starts it
+)
+
+// ClusterReport is what a live check of a cluster found.
+type ClusterReport struct {
+	Version, TLSPin, ThisNode string
+	Problems                  []ClusterProblem
+	Nodes                     []ClusterNode
+}
+
+// ClusterProblem is something the operator should mend.
+type ClusterProblem struct {
+	Reason string
+	Text   map[Language]string
+	Fatal  bool
+}
+
+// ClusterNode is a node with its storages and bridges, as discovered.
+type ClusterNode struct {
+	Node     Node
+	Storages []Storage
+	Bridges  []Bridge
+}
+
+// Fleet is what the domain needs from live hypervisors. Every call is bounded (10 s) and returns *Error.
+type Fleet interface {
+	// Inspect opens the cluster's driver, probes and discovers. cluster.TLSPin may be empty: the report carries the pin seen.
+	Inspect(ctx context.Context, cluster *Cluster) (*ClusterReport, error)
+	// Forget drops cached connections of a cluster whose options changed or that was deleted.
+	Forget(cluster int64)
+	// Live gives the AMS "current" object of a VM; History its samples; GuestConfig its configuration, secrets masked.
+	Live(ctx context.Context, vm *VM) (map[string]any, error)
+	History(ctx context.Context, vm *VM, timeframe, consolidation string) ([]map[string]float64, error)
+	GuestConfig(ctx context.Context, vm *VM) (map[string]any, error)
+	NodeLive(ctx context.Context, node *Node) (map[string]any, error)
+	NodeHistory(ctx context.Context, node *Node, timeframe, consolidation string) ([]map[string]float64, error)
+	// CheckDaemon asks a node's daemon for its status; pin "" = learn it. It returns the pin and the daemon's version.
+	CheckDaemon(ctx context.Context, daemon Daemon) (pin, version string, err error)
+	// Supports tells whether a kind has a capability, by the name of the field of hypervisor.Capabilities.
+	Supports(kind, capability string) bool
+	// Kinds lists driver names.
+	Kinds() []string
+}
+
+// Queue is what the domain needs from the task engine.
+type Queue interface {
+	// Wake tells that a task was committed.
+	Wake()
+	// Deadline gives how long a task of the kind may take.
+	Deadline(kind string) time.Duration
+}
+
+// ParseAddress reads an address that a person or a billing system typed; zones and mapped addresses are refused.
+func ParseAddress(field, text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil || address.Zone() != "" || address.Is4In6() || !address.IsValid() {
+		return netip.Addr{}, InvalidField(field, "%.60q is not an IP address", text)
+	}
+	return address, nil
+}

@@ -1,0 +1,134 @@
+// Package consoleapi is what a console proxy and the broker say to each other: the wire types, the proxy's client and the
+// broker's HTTP handler. The proxy asks, the broker answers; the broker never calls a proxy, so proxies may stand behind NAT.
+package consoleapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Paths of the broker that a proxy posts JSON to, with `Authorization: Bearer <the proxy's secret>`.
+const (
+	RedeemPath = "/internal/console/redeem"
+	CheckPath  = "/internal/console/check"
+)
+
+// Bounds on what is read from the other side.
+const (
+	maxRequestBytes = 64 << 10
+	maxReplyBytes   = 256 << 10
+	// MaxCheckedSessions is the most session ids that one CheckRequest may hold.
+	MaxCheckedSessions = 500
+)
+
+// Networks of a Target.
+const (
+	NetworkWebSocket = "websocket" // Address is a ws:// or wss:// URL
+	NetworkUnix      = "unix"      // Address is the path of a socket on the proxy's own machine
+	NetworkTCP       = "tcp"       // Address is host:port
+)
+
+// RedeemRequest trades a token for a console target.
+type RedeemRequest struct {
+	// Token is what the console link carried.
+	Token Token `json:"token"`
+	// SessionKey is the cookie that the browser presented, empty at first use.
+	SessionKey SessionKey `json:"sessionKey,omitempty"`
+	// FreshKey is a key that the proxy just made; the broker binds an unused token to it. A key that a browser brought along
+	// is never bound, so nobody can plant one.
+	FreshKey SessionKey `json:"freshKey"`
+	// ClientIP is the browser's address as the proxy saw it.
+	ClientIP string `json:"clientIP"`
+}
+
+// RedeemReply answers a RedeemRequest that was granted.
+type RedeemReply struct {
+	Target Target `json:"target"`
+	// Bound tells that the token was unused and now belongs to FreshKey, which the proxy hands to the browser.
+	Bound bool `json:"bound"`
+}
+
+// Target is where a console is and how to get in. It holds secrets: it logs as its session and label only.
+type Target struct {
+	// Network is NetworkWebSocket, NetworkUnix or NetworkTCP; Address is in that network's form.
+	Network string `json:"network"`
+	Address string `json:"address"`
+	// Header goes with the websocket's opening request, e.g. Authorization: PVEAPIToken=… or Cookie: PVEAuthCookie=….
+	Header map[string]string `json:"header,omitempty"`
+	// TLSPin is the SHA-256 of the leaf certificate in hex; empty means the system's certificate authorities decide.
+	TLSPin string `json:"tlsPin,omitempty"`
+	// Subprotocol that a websocket must agree to, "binary" for PVE. Empty asks for none.
+	Subprotocol string `json:"subprotocol,omitempty"`
+	// VNCPassword answers the VNC authentication challenge; only its first 8 bytes count (RFC 6143 §7.2.2).
+	VNCPassword string `json:"vncPassword,omitempty"`
+
+	// VMID is Gantry's id of the virtual machine and VMLabel its name for people.
+	VMID    int64  `json:"vmID"`
+	VMLabel string `json:"vmLabel"`
+	// SessionID names this console session in logs and in CheckRequest; it is no secret and gives no access.
+	SessionID string `json:"sessionID"`
+	// ClosesAt ends the session for good, reconnects included.
+	ClosesAt time.Time `json:"closesAt"`
+}
+
+// LogValue keeps addresses and credentials out of logs.
+func (t Target) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("session", t.SessionID), slog.Int64("vm", t.VMID), slog.String("network", t.Network))
+}
+
+// String keeps addresses and credentials out of formatted text.
+func (t Target) String() string {
+	return fmt.Sprintf("console target of VM %d over %s", t.VMID, t.Network)
+}
+
+// GoString keeps them out of %#v as well.
+func (t Target) GoString() string { return t.String() }
+
+// Check tells what is wrong with a target that a proxy is asked to dial; the error names the field and never the value.
+func (t Target) Check() error {
+	switch t.Network {
+	case NetworkWebSocket:
+		address, err := url.Parse(t.Address)
+		if err != nil || address.Host == "" || (address.Scheme != "ws" && address.Scheme != "wss") {
+			return errors.New("target address is not a ws:// or wss:// URL")
+		}
+	case NetworkUnix:
+		if !strings.HasPrefix(t.Address, "/") {
+			return errors.New("target address is not an absolute socket path")
+		}
+	case NetworkTCP:
+		if _, _, err := net.SplitHostPort(t.Address); err != nil {
+			return errors.New("target address is not host:port")
+		}
+	default:
+		return errors.New("target network is unknown")
+	}
+	if t.SessionID == "" {
+		return errors.New("target session id is missing")
+	}
+	if t.ClosesAt.IsZero() {
+		return errors.New("target end of session is missing")
+	}
+	return nil
+}
+
+// CheckRequest asks which of the proxy's open sessions have to end.
+type CheckRequest struct {
+	Sessions []string `json:"sessions"`
+}
+
+// CheckReply lists them.
+type CheckReply struct {
+	Ended []Ended `json:"ended"`
+}
+
+// Ended is a session that has to end, and why.
+type Ended struct {
+	SessionID string `json:"sessionID"`
+	Reason    Reason `json:"reason"`
+}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"gantry/internal/tlspin"
 )
 
 // Paths of the broker that a proxy posts JSON to, with `Authorization: Bearer <the proxy's secret>`.
@@ -60,8 +62,8 @@ type Target struct {
 	Address string `json:"address"`
 	// Header goes with the websocket's opening request, e.g. Authorization: PVEAPIToken=… or Cookie: PVEAuthCookie=….
 	Header map[string]string `json:"header,omitempty"`
-	// TLSPin is the SHA-256 of the leaf certificate in hex; empty means the system's certificate authorities decide.
-	TLSPin string `json:"tlsPin,omitempty"`
+	// TLSPin is the SHA-256 of the leaf certificate; the zero pin means that the system's certificate authorities decide.
+	TLSPin tlspin.Pin `json:"tlsPin,omitzero"`
 	// Subprotocol that a websocket must agree to, "binary" for PVE. Empty asks for none.
 	Subprotocol string `json:"subprotocol,omitempty"`
 	// VNCPassword answers the VNC authentication challenge; only its first 8 bytes count (RFC 6143 §7.2.2).

@@ -42,15 +42,20 @@ type Task struct {
 	StepName string
 	// Data is the workflow's own state. It never holds a secret in the clear.
 	Data json.RawMessage
+	// StepSince is when the present step became the present one, in the present direction: nothing that began outside before
+	// then was begun by it.
+	StepSince time.Time
 	// Operation is the external operation waited for: a PVE UPID, a daemon's operation id; "" = none.
 	Operation string
+	// OperationNode is the node the operation runs on, as far as known.
+	OperationNode string
 	Progress  int // percent of the whole task, never goes back
 	// Note is shown beside the progress ("downloading 43 %", warnings of the hypervisor).
 	Note string
 	// Error is the plain text of what went wrong first; Reason its catalogue word.
 	Error  string
 	Reason Reason
-	// Attempts counts the claims of the present step, 1 at its first run; reset when a step ends.
+	// Attempts counts the claims of the present step, 1 at its first run; reset when a step ends or begins to wait.
 	Attempts       int
 	Deadline       time.Time
 	RunAfter       time.Time

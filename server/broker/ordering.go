@@ -2,51 +2,470 @@ package broker
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
 )
 
-var errUnwritten = errors.New("being written by the lead")
+// CreateKind and friends name the workflows (server/task) that the domain queues.
+const (
+	CreateKind        = "create"
+	PowerKind         = "power"
+	ReinstallKind     = "reinstall"
+	DeleteKind        = "delete"
+	DownloadImageKind = "download-image"
+)
 
 // PlaceOrder checks the order, reserves VMID, addresses and MAC in one transaction with the create task, and returns.
-// The same idempotency key with the same request gives the same VM again; with another request Exists (ReasonOrderDiffers).
+// The same idempotency key with the same request gives the same VM again (with the create task); with another request Exists
+// (ReasonOrderDiffers). A key is free again when its VM was undone or deleted.
 func (b *Broker) PlaceOrder(ctx context.Context, request OrderRequest, actor Actor) (*VM, *Task, error) {
-	return nil, nil, errUnwritten
+	spec, err := b.specification(&request)
+	if err != nil {
+		return nil, nil, err
+	}
+	fingerprint, err := orderFingerprint(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	vm, task, err := b.earlierOrder(ctx, request, fingerprint, actor)
+	if vm != nil || err != nil {
+		return vm, task, err
+	}
+	plan, err := b.planOrder(ctx, request, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = b.store.Transact(ctx, func(tx Tx) error {
+		vm, task, err = b.reserveOrder(ctx, tx, request, plan, fingerprint, actor)
+		return err
+	})
+	if Is(err, Exists) && request.IdempotencyKey != "" {
+		// Another request with the same key may have won the race: its VM is ours, too.
+		if earlier, task, again := b.earlierOrder(ctx, request, fingerprint, actor); earlier != nil || again != nil {
+			return earlier, task, again
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	b.queue.Wake()
+	return vm, task, nil
 }
 
-// Power queues a power action.
-func (b *Broker) Power(ctx context.Context, vm int64, action PowerAction, actor Actor) (*Task, error) {
-	return nil, errUnwritten
+// orderFingerprint tells two orders with one key apart. The password counts: its hash only is kept.
+func orderFingerprint(request OrderRequest) (string, error) {
+	request.IdempotencyKey = ""
+	text, err := json.Marshal(request)
+	if err != nil {
+		return "", Wrap(err, "fingerprint the order")
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
 }
 
-// Reinstall queues a reinstall.
-func (b *Broker) Reinstall(ctx context.Context, request ReinstallRequest, actor Actor) (*Task, error) {
-	return nil, errUnwritten
+// earlierOrder finds the VM that the order's idempotency key already stands for; nil when there is none.
+func (b *Broker) earlierOrder(ctx context.Context, request OrderRequest, fingerprint string, actor Actor) (*VM, *Task, error) {
+	if request.IdempotencyKey == "" {
+		return nil, nil, nil
+	}
+	order, err := b.store.FindOrder(ctx, actor.APIKeyID, request.IdempotencyKey)
+	if Is(err, NotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if order.RequestHash != fingerprint {
+		failure := Because(Exists, ReasonOrderDiffers)
+		failure.Field = "Idempotency-Key"
+		return nil, nil, failure
+	}
+	vm, err := b.store.FindVM(ctx, order.VMID)
+	if err != nil {
+		return nil, nil, err
+	}
+	task, err := b.store.FindTaskByKey(ctx, createKey(vm.ID))
+	if err != nil {
+		return nil, nil, err
+	}
+	return vm, task, nil
 }
 
-// Delete queues the end of a VM.
-func (b *Broker) Delete(ctx context.Context, vm int64, actor Actor) (*Task, error) {
-	return nil, errUnwritten
+func createKey(vm int64) string { return fmt.Sprintf("create:%d", vm) }
+
+// orderPlan is an order with everything looked up that needs no reservation.
+type orderPlan struct {
+	spec    VMSpec
+	cluster *Cluster
+	node    *Node
+	image   *Image
+	shared  string // name of the shared storage that the system disk goes to, "" = local
+	ipv4    int
+	ipv6    int
+	named   []string
 }
 
-// AddNode checks the endpoint live and stores cluster, nodes, storages and bridges.
-func (b *Broker) AddNode(ctx context.Context, request AddNodeRequest, actor Actor) (*Node, []ClusterProblem, error) {
-	return nil, nil, errUnwritten
+func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpec) (*orderPlan, error) {
+	node, cluster, err := b.usableNode(ctx, request.NodeID, request.Kind)
+	if err != nil {
+		return nil, err
+	}
+	image, err := b.usableImage(ctx, request.Image, node)
+	if err != nil {
+		return nil, err
+	}
+	plan := &orderPlan{spec: spec, cluster: cluster, node: node, image: image}
+	plan.spec.Image, plan.spec.ImageName, plan.spec.CloudInit = image.FileName, image.Name, image.CloudInit
+	if plan.spec.OSFamily == "" {
+		plan.spec.OSFamily = image.Family
+	}
+	if image.Arch != "" && image.Arch != plan.spec.Arch {
+		return nil, InvalidField("arch", "image %s is for %s, not %s", image.Name, image.Arch, plan.spec.Arch)
+	}
+	if plan.spec.SystemDiskGB == 0 {
+		plan.spec.SystemDiskGB = b.rules.LinuxDiskGB
+		if plan.spec.OSFamily == "windows" {
+			plan.spec.SystemDiskGB = b.rules.WindowsDiskGB
+		}
+	}
+	if err := b.chooseStorages(ctx, plan); err != nil {
+		return nil, err
+	}
+	if err := b.checkBridge(ctx, request.Bridge, node, plan.spec.Bridge); err != nil {
+		return nil, err
+	}
+	return plan, plan.countAddresses(request)
 }
 
-// AddPoolByMask makes a pool and its addresses.
-func (b *Broker) AddPoolByMask(ctx context.Context, request PoolByMask) (*AddressPool, error) {
-	return nil, errUnwritten
+func (b *Broker) usableNode(ctx context.Context, id int64, kind string) (*Node, *Cluster, error) {
+	if id <= 0 {
+		return nil, nil, InvalidField("nodeid", "is missing or not a node id")
+	}
+	node, err := b.store.FindNode(ctx, id)
+	if Is(err, NotFound) {
+		failure := Because(NotFound, ReasonNodeNotFound, id)
+		failure.Field = "nodeid"
+		return nil, nil, failure
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	cluster, err := b.store.FindCluster(ctx, node.ClusterID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kind != "" && cluster.Kind != kind {
+		failure := Errorf(Invalid, "node %d is on %s, not on %s", id, cluster.Kind, bounded(kind))
+		failure.Field = "nodeid"
+		return nil, nil, failure
+	}
+	if node.Status != NodeOnline || cluster.Disabled {
+		why := "it is offline"
+		if node.Status == NodeDisabled || cluster.Disabled {
+			why = "it was disabled by the operator"
+		}
+		failure := Because(Conflict, ReasonNodeUnavailable, id, why)
+		failure.Field = "nodeid"
+		return nil, nil, failure
+	}
+	return node, cluster, nil
 }
 
-// AddPoolRange adds a range of addresses to a pool and tells how many.
-func (b *Broker) AddPoolRange(ctx context.Context, request PoolByRange) (int, error) {
-	return 0, errUnwritten
+// usableImage finds an image that may be installed and is on the node.
+func (b *Broker) usableImage(ctx context.Context, name string, node *Node) (*Image, error) {
+	name = strings.TrimSpace(name)
+	if name == "" {
+		failure := Because(Invalid, ReasonImageMissing)
+		failure.Field = "os"
+		return nil, failure
+	}
+	image, err := b.store.FindImageByName(ctx, name)
+	if Is(err, NotFound) || (err == nil && image.Disabled) {
+		failure := Because(NotFound, ReasonImageNotFound, bounded(name))
+		failure.Field = "os"
+		return nil, failure
+	}
+	if err != nil {
+		return nil, err
+	}
+	imageCopy, err := b.store.FindImageCopy(ctx, image.ID, node.ID)
+	if Is(err, NotFound) || (err == nil && imageCopy.State != ImageReady) {
+		failure := Because(Conflict, ReasonImageNotOnNode, image.Name, node.ID)
+		failure.Field = "os"
+		return nil, failure
+	}
+	return image, err
 }
 
-// AddImage checks and stores an image.
-func (b *Broker) AddImage(ctx context.Context, image *Image) error { return errUnwritten }
+// chooseStorages turns "auto" into the storage for disk images with most room and checks the named ones.
+func (b *Broker) chooseStorages(ctx context.Context, plan *orderPlan) error {
+	storages, err := b.store.ListStorages(ctx, plan.node.ID)
+	if err != nil {
+		return err
+	}
+	takesImages := map[string]Storage{}
+	var roomiest *Storage
+	for i, storage := range storages {
+		if !storage.Enabled || !storage.Active || !storage.Holds("images") {
+			continue
+		}
+		takesImages[storage.Name] = storage
+		if roomiest == nil || storage.Available > roomiest.Available {
+			roomiest = &storages[i]
+		}
+	}
+	if plan.spec.Storage == "" {
+		plan.spec.Storage = plan.node.DefaultStorage
+	}
+	if plan.spec.Storage == "" {
+		if roomiest == nil {
+			return Because(Exhausted, ReasonStorageFull, plan.node.ID, plan.spec.SystemDiskGB)
+		}
+		plan.spec.Storage = roomiest.Name
+	}
+	system, known := takesImages[plan.spec.Storage]
+	if !known {
+		failure := Because(NotFound, ReasonStorageNotFound, plan.spec.Storage, plan.node.ID)
+		failure.Field = "storage"
+		return failure
+	}
+	if system.Shared {
+		plan.shared = system.Name
+	}
+	for i, disk := range plan.spec.DataDisks {
+		if disk.Storage == "" || disk.Storage == "auto" {
+			plan.spec.DataDisks[i].Storage = plan.spec.Storage
+			continue
+		}
+		if _, known := takesImages[disk.Storage]; !known {
+			failure := Because(NotFound, ReasonStorageNotFound, disk.Storage, plan.node.ID)
+			failure.Field = fmt.Sprintf("dataDisk.%d", disk.Number)
+			return failure
+		}
+	}
+	return nil
+}
 
-// DownloadImage queues the download of an image to a node.
-func (b *Broker) DownloadImage(ctx context.Context, image, node int64, actor Actor) (*Task, error) {
-	return nil, errUnwritten
+// checkBridge refuses a bridge that the node does not have: PVE would accept it and fail at start.
+func (b *Broker) checkBridge(ctx context.Context, asked string, node *Node, bridge string) error {
+	bridges, err := b.store.ListBridges(ctx, node.ID)
+	if err != nil {
+		return err
+	}
+	for _, each := range bridges {
+		if each.Name == bridge {
+			return nil
+		}
+	}
+	failure := Errorf(NotFound, "node %d has no bridge %q", node.ID, bridge)
+	if asked != "" {
+		failure.Field = "bridge"
+	}
+	return failure
+}
+
+// countAddresses works out how many addresses of each version are wanted: explicit counts win over the slots of ipConfig.
+func (p *orderPlan) countAddresses(request OrderRequest) error {
+	for _, address := range request.Addresses {
+		if address == "" {
+			p.ipv4++
+			continue
+		}
+		p.named = append(p.named, address)
+	}
+	if request.IPv4Count != nil || request.IPv6Count != nil {
+		p.ipv4 = max(0, given(request.IPv4Count, 0)-namedOf(p.named, 4))
+		p.ipv6 = max(0, given(request.IPv6Count, 0)-namedOf(p.named, 6))
+		if p.ipv4+p.ipv6+len(p.named) == 0 {
+			return InvalidField("ipv4num", "at least one address is needed: ipv4num and ipv6num are both 0")
+		}
+		return nil
+	}
+	if len(request.Addresses) == 0 {
+		p.ipv4 = 1
+	}
+	return nil
+}
+
+func namedOf(addresses []string, version int) int {
+	count := 0
+	for _, text := range addresses {
+		if address, err := netip.ParseAddr(text); err == nil && address.Is4() == (version == 4) {
+			count++
+		}
+	}
+	return count
+}
+
+// reserveOrder writes VM, addresses, VMID, task and order. All or nothing: it runs inside one transaction.
+func (b *Broker) reserveOrder(ctx context.Context, tx Tx, request OrderRequest, plan *orderPlan, fingerprint string, actor Actor) (*VM, *Task, error) {
+	now := b.now().UTC()
+	owner := uuid.New().String()
+	vm := &VM{
+		ClusterID: plan.cluster.ID, NodeID: plan.node.ID, Kind: plan.cluster.Kind,
+		// Until the address is known the owner mark stands in for a name that was not ordered: it is unique, too.
+		Name: firstOf(request.Hostname, owner), Owner: owner, Tenant: actor.APIKeyID,
+		Status: VMCreating, Spec: plan.spec, ImageID: plan.image.ID,
+		Username: firstOf(request.Username, defaultUsername(plan.spec.OSFamily)), Password: request.Password,
+		ExpiresAt: request.ExpiresAt, CreatedAt: now,
+	}
+	if vm.ExpiresAt == nil && b.rules.DefaultLifetime > 0 {
+		expires := now.Add(b.rules.DefaultLifetime)
+		vm.ExpiresAt = &expires
+	}
+	var err error
+	if vm.Password == "" {
+		if vm.Password, err = randomPassword(12); err != nil {
+			return nil, nil, err
+		}
+	}
+	if vm.Spec.MAC, err = randomMAC(); err != nil {
+		return nil, nil, err
+	}
+	if err := tx.InsertVM(ctx, vm); err != nil {
+		return nil, nil, err
+	}
+	if err := reserveAddresses(ctx, tx, plan, vm); err != nil {
+		return nil, nil, err
+	}
+	if request.Hostname == "" {
+		vm.Name = strings.NewReplacer(".", "-", ":", "-").Replace(vm.Spec.Addresses[0].IP.StringExpanded())
+		if vm.Spec.Addresses[0].IP.Is4() {
+			vm.Name = strings.ReplaceAll(vm.Spec.Addresses[0].IP.String(), ".", "-")
+		}
+	}
+	if vm.VMID, err = tx.ReserveVMID(ctx, plan.cluster.ID, vm.ID, now); err != nil {
+		return nil, nil, err
+	}
+	task := &Task{
+		Kind: CreateKind, VM: &vm.ID, IdempotencyKey: createKey(vm.ID),
+		StorageKey: storageKey(plan.cluster.ID, plan.shared),
+	}
+	if err := b.queueTask(ctx, tx, task, vm, actor); err != nil {
+		return nil, nil, err
+	}
+	if request.IdempotencyKey != "" {
+		order := &Order{APIKeyID: actor.APIKeyID, Key: request.IdempotencyKey, RequestHash: fingerprint, VMID: vm.ID, CreatedAt: now}
+		if err := tx.InsertOrder(ctx, order); err != nil {
+			return nil, nil, err
+		}
+	}
+	return vm, task, nil
+}
+
+func reserveAddresses(ctx context.Context, tx Tx, plan *orderPlan, vm *VM) error {
+	var taken []Address
+	for _, ip := range plan.named {
+		address, err := tx.ReserveAddress(ctx, plan.node.ID, ip, vm.ID)
+		if err != nil {
+			return named("ipConfig", err)
+		}
+		taken = append(taken, *address)
+	}
+	for _, want := range []struct {
+		version, count int
+		reason         Reason
+	}{{4, plan.ipv4, ReasonNoIPv4}, {6, plan.ipv6, ReasonNoIPv6}} {
+		if want.count == 0 {
+			continue
+		}
+		addresses, err := tx.ReserveAddresses(ctx, plan.node.ID, 0, want.version, want.count, vm.ID)
+		if Is(err, Exhausted) {
+			return Because(Exhausted, want.reason, want.count)
+		}
+		if err != nil {
+			return err
+		}
+		taken = append(taken, addresses...)
+	}
+	for _, address := range taken {
+		vm.Spec.Addresses = append(vm.Spec.Addresses, VMAddress{
+			AddressID: address.ID, IP: address.IP, Prefix: address.Prefix, Gateway: address.Gateway,
+		})
+		if vm.Spec.Nameserver == "" {
+			vm.Spec.Nameserver = strings.TrimSpace(address.DNS1 + " " + address.DNS2)
+		}
+	}
+	return nil
+}
+
+// named gives an Error the field that the caller knows it by.
+func named(field string, err error) error {
+	if known, ok := err.(*Error); ok && known.Field == "" {
+		withField := *known
+		withField.Field = field
+		return &withField
+	}
+	return err
+}
+
+// queueTask fills in what every task has, inserts it and marks the VM with it.
+func (b *Broker) queueTask(ctx context.Context, tx Tx, task *Task, vm *VM, actor Actor) error {
+	now := b.now().UTC()
+	task.State, task.Tenant, task.RequestedBy, task.RequestID = TaskReady, actor.APIKeyID, actor.Name, actor.RequestID
+	task.CreatedAt, task.UpdatedAt, task.RunAfter, task.Deadline = now, now, now, now.Add(b.queue.Deadline(task.Kind))
+	task.VM, task.ClusterID, task.NodeID = &vm.ID, vm.ClusterID, vm.NodeID
+	task.NodeKey = fmt.Sprintf("node:%d", vm.NodeID)
+	if task.Data == nil {
+		task.Data = json.RawMessage("{}")
+	}
+	if err := tx.InsertTask(ctx, task); err != nil {
+		return err
+	}
+	vm.TaskID = &task.ID
+	return tx.UpdateVM(ctx, vm)
+}
+
+func storageKey(cluster int64, storage string) string {
+	if storage == "" {
+		return ""
+	}
+	return fmt.Sprintf("storage:%d:%s", cluster, storage)
+}
+
+func defaultUsername(family string) string {
+	if family == "windows" {
+		return "administrator"
+	}
+	return "root"
+}
+
+func firstOf(text, otherwise string) string {
+	if text != "" {
+		return text
+	}
+	return otherwise
+}
+
+const passwordAlphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
+
+// randomPassword makes a password without letters that look alike.
+func randomPassword(length int) (string, error) {
+	password := make([]byte, length)
+	for i := range password {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(passwordAlphabet))))
+		if err != nil {
+			return "", Wrap(err, "make a password")
+		}
+		password[i] = passwordAlphabet[n.Int64()]
+	}
+	return string(password), nil
+}
+
+// randomMAC makes a locally administered unicast address (IEEE 802: second-lowest bit of the first octet set, lowest clear).
+// 40 random bits and the store's unique constraint keep guests apart.
+func randomMAC() (string, error) {
+	var octets [5]byte
+	if _, err := rand.Read(octets[:]); err != nil {
+		return "", Wrap(err, "make a MAC address")
+	}
+	return fmt.Sprintf("02:%02X:%02X:%02X:%02X:%02X", octets[0], octets[1], octets[2], octets[3], octets[4]), nil
 }

@@ -115,7 +115,8 @@ type VMFilter struct {
 
 // VMStore keeps VMs. A deleted VM's row stays (deleted_at) with its name freed.
 type VMStore interface {
-	InsertVM(ctx context.Context, vm *VM) error // Exists (Field "hostname") for a taken name
+	// InsertVM sets ID. Exists (Field "hostname", ReasonHostnameTaken) for a taken name. VMID 0 means "not reserved yet" and is stored as NULL.
+	InsertVM(ctx context.Context, vm *VM) error
 	FindVM(ctx context.Context, id int64) (*VM, error)
 	FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*VM, error)
 	ListVMs(ctx context.Context, filter VMFilter, page Page) ([]VM, int64, error)
@@ -200,6 +201,8 @@ type AccountStore interface {
 
 	InsertOrder(ctx context.Context, order *Order) error // Exists for a used (key id, key)
 	FindOrder(ctx context.Context, apiKey int64, key string) (*Order, error)
+	// DeleteOrders frees the idempotency keys of a VM that was undone or deleted.
+	DeleteOrders(ctx context.Context, vm int64) error
 
 	InsertAudit(ctx context.Context, entry *AuditEntry) error
 	ListAudit(ctx context.Context, page Page) ([]AuditEntry, int64, error)

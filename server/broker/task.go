@@ -49,7 +49,7 @@ type Task struct {
 	Operation string
 	// OperationNode is the node the operation runs on, as far as known.
 	OperationNode string
-	Progress  int // percent of the whole task, never goes back
+	Progress      int // percent of the whole task, never goes back
 	// Note is shown beside the progress ("downloading 43 %", warnings of the hypervisor).
 	Note string
 	// Error is the plain text of what went wrong first; Reason its catalogue word.

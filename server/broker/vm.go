@@ -62,6 +62,8 @@ type VM struct {
 	ImageID int64
 	// Password is the guest's login password; the store encrypts it.
 	Username, Password string
+	// PendingPassword is what a reinstall sets; it becomes Password when the guest has it. Encrypted like Password.
+	PendingPassword string
 	// SystemVolume is the hypervisor's name of the system disk's volume, once known.
 	SystemVolume string
 	ExpiresAt    *time.Time

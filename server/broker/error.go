@@ -52,6 +52,8 @@ type Error struct {
 	Field string
 	// Detail is plain English for people; it never holds a secret or a stack.
 	Detail string
+	// Args filled the reason's text in; with them it can be said in another language, see DetailIn.
+	Args []any
 	// Err is the cause, for logs only.
 	Err error
 }
@@ -86,7 +88,7 @@ func InvalidField(field, format string, args ...any) *Error {
 
 // Because makes an Error with a catalogued reason; its detail is the reason's English text with args filled in.
 func Because(kind Kind, reason Reason, args ...any) *Error {
-	return &Error{Kind: kind, Reason: reason, Detail: reason.In(English, args...)}
+	return &Error{Kind: kind, Reason: reason, Detail: reason.In(English, args...), Args: args}
 }
 
 // Wrap keeps the kind of err when it is an Error already, else makes it Internal, and says what was being done.
@@ -126,6 +128,19 @@ func DetailOf(err error) string {
 		return known.Field + ": " + known.Detail
 	}
 	return known.Detail
+}
+
+// DetailIn is DetailOf in a language, as far as the error has a catalogued reason; else it is English.
+func DetailIn(err error, language Language) string {
+	var known *Error
+	if !errors.As(err, &known) || known.Kind == Internal || known.Reason == "" || language == English {
+		return DetailOf(err)
+	}
+	detail := known.Reason.In(language, known.Args...)
+	if known.Field != "" {
+		return known.Field + ": " + detail
+	}
+	return detail
 }
 
 // Temporary tells whether the same action may succeed later without anybody changing anything.

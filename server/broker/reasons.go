@@ -43,6 +43,11 @@ const (
 	ReasonHypervisorUnreachable Reason = "hypervisor_unreachable"
 	ReasonTaskDeadline          Reason = "task_deadline"
 	ReasonCancelled             Reason = "task_cancelled"
+	ReasonTaskNotFound          Reason = "task_not_found"
+	ReasonPlanNotFound          Reason = "plan_not_found"
+	ReasonWrongPassword         Reason = "wrong_password"
+	ReasonAccountDisabled       Reason = "account_disabled"
+	ReasonTooManyAttempts       Reason = "too_many_attempts"
 )
 
 var reasonTexts = map[Reason][2]string{
@@ -75,6 +80,11 @@ var reasonTexts = map[Reason][2]string{
 	ReasonHypervisorUnreachable: {"the hypervisor can't be reached: %v", "无法连接虚拟化平台：%v"},
 	ReasonTaskDeadline:          {"not finished in time: %v", "未在规定时间内完成：%v"},
 	ReasonCancelled:             {"cancelled by %v", "已被 %v 取消"},
+	ReasonTaskNotFound:          {"task %v does not exist", "任务 %v 不存在"},
+	ReasonPlanNotFound:          {"unknown plan %v", "配置模板 %v 不存在"},
+	ReasonWrongPassword:         {"wrong username or password", "账号或密码错误"},
+	ReasonAccountDisabled:       {"this account is disabled", "账号封禁"},
+	ReasonTooManyAttempts:       {"too many failed attempts: try again in %d seconds", "失败次数过多，请在 %d 秒后重试"},
 }
 
 // In gives the reason's text in a language with args filled in; an unknown reason reads as itself.

@@ -1,0 +1,122 @@
+package controlled
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+)
+
+// Config is the daemon's configuration. Start from DefaultConfig.
+type Config struct {
+	// Listen is "address:port" of the HTTPS listener; port 0 takes a free one.
+	Listen string `yaml:"listen" koanf:"listen"`
+	// DataDir keeps certificate, secret, download states and operations, mode 0700. It must survive restarts.
+	DataDir string `yaml:"data_dir" koanf:"data_dir"`
+	// ImageDirs are the absolute folders in which images are downloaded, listed, read, deleted and imported from.
+	// Missing ones are created at start.
+	ImageDirs []string `yaml:"image_dirs" koanf:"image_dirs"`
+	// ReadDirs are further absolute folders that may be listed and read, but not written.
+	ReadDirs []string `yaml:"read_dirs" koanf:"read_dirs"`
+	// QMCommand is the program, with leading arguments, that stands for PVE's qm.
+	QMCommand []string `yaml:"qm_command" koanf:"qm_command"`
+
+	// AllowPrivateDownloads lets downloads come from loopback and private addresses (an image mirror in the operator's
+	// own network). Link-local, metadata and multicast addresses stay refused.
+	AllowPrivateDownloads bool `yaml:"allow_private_downloads" koanf:"allow_private_downloads"`
+	// MaxDownloadBytes is the largest file that a download may become.
+	MaxDownloadBytes int64 `yaml:"max_download_bytes" koanf:"max_download_bytes"`
+	// MaxDownloads run at once; further ones are queued.
+	MaxDownloads int `yaml:"max_downloads" koanf:"max_downloads"`
+	// DownloadAttempts is how many times in a row a transfer may end without a new byte before the download fails.
+	DownloadAttempts int `yaml:"download_attempts" koanf:"download_attempts"`
+	// DownloadRetryDelay is the first pause between attempts; it doubles up to a minute.
+	DownloadRetryDelay time.Duration `yaml:"download_retry_delay" koanf:"download_retry_delay"`
+	// DownloadStallTimeout ends an attempt in which no byte arrived for so long.
+	DownloadStallTimeout time.Duration `yaml:"download_stall_timeout" koanf:"download_stall_timeout"`
+	// DownloadDeadline ends a download as a whole, counted from its start or from the daemon's restart.
+	DownloadDeadline time.Duration `yaml:"download_deadline" koanf:"download_deadline"`
+	// UserAgent is sent with downloads.
+	UserAgent string `yaml:"user_agent" koanf:"user_agent"`
+
+	// MaxOperations is how many imports may run at once; further ones are refused as busy.
+	MaxOperations int `yaml:"max_operations" koanf:"max_operations"`
+	// OperationDeadline ends an import's process.
+	OperationDeadline time.Duration `yaml:"operation_deadline" koanf:"operation_deadline"`
+	// OperationRetention is how long an ended operation, and with it its idempotency key, is kept.
+	OperationRetention time.Duration `yaml:"operation_retention" koanf:"operation_retention"`
+	// CommandTimeout ends qm calls that are waited for (unlock, guest password).
+	CommandTimeout time.Duration `yaml:"command_timeout" koanf:"command_timeout"`
+
+	// SupervisorCommand is the program, with leading arguments, that runs one operation; the operation's folder is
+	// appended and it must call RunOperation. Empty means this executable with "controlled run-operation".
+	SupervisorCommand []string `yaml:"-" koanf:"-"`
+	// Version is what GET /version answers.
+	Version string `yaml:"-" koanf:"-"`
+	// Logger takes the daemon's log; nil means slog.Default().
+	Logger *slog.Logger `yaml:"-" koanf:"-"`
+}
+
+// DefaultConfig is a node's configuration as it is shipped. Port 7600 and /home/images are those of ProxmoxVE-AMS.
+func DefaultConfig() Config {
+	return Config{
+		Listen:               ":7600",
+		DataDir:              "/var/lib/gantry/controlled",
+		ImageDirs:            []string{"/home/images"},
+		ReadDirs:             []string{"/etc/network"},
+		QMCommand:            []string{"/usr/sbin/qm"},
+		MaxDownloadBytes:     256 << 30,
+		MaxDownloads:         4,
+		DownloadAttempts:     8,
+		DownloadRetryDelay:   time.Second,
+		DownloadStallTimeout: time.Minute,
+		DownloadDeadline:     24 * time.Hour,
+		UserAgent:            "gantry-controlled",
+		MaxOperations:        16,
+		OperationDeadline:    4 * time.Hour,
+		OperationRetention:   7 * 24 * time.Hour,
+		CommandTimeout:       time.Minute,
+		Version:              "dev",
+	}
+}
+
+// Validate names every setting that cannot work.
+func (c Config) Validate() error {
+	var problems []error
+	complain := func(bad bool, text string) {
+		if bad {
+			problems = append(problems, errors.New(text))
+		}
+	}
+	_, _, err := net.SplitHostPort(c.Listen)
+	complain(err != nil, "listen: must be address:port")
+	complain(!filepath.IsAbs(c.DataDir), "data_dir: must be an absolute path")
+	complain(len(c.ImageDirs) == 0, "image_dirs: at least one folder is needed")
+	for _, dir := range c.ImageDirs {
+		complain(!folderUsable(dir), fmt.Sprintf("image_dirs: %q must be an absolute path below /", dir))
+	}
+	for _, dir := range c.ReadDirs {
+		complain(!folderUsable(dir), fmt.Sprintf("read_dirs: %q must be an absolute path below /", dir))
+	}
+	complain(len(c.QMCommand) == 0 || c.QMCommand[0] == "", "qm_command: must name a program")
+	complain(c.MaxDownloadBytes < 1, "max_download_bytes: must be at least 1")
+	complain(c.MaxDownloads < 1, "max_downloads: must be at least 1")
+	complain(c.DownloadAttempts < 1, "download_attempts: must be at least 1")
+	complain(c.DownloadRetryDelay <= 0, "download_retry_delay: must be positive")
+	complain(c.DownloadStallTimeout <= 0, "download_stall_timeout: must be positive")
+	complain(c.DownloadDeadline <= 0, "download_deadline: must be positive")
+	complain(c.MaxOperations < 1, "max_operations: must be at least 1")
+	complain(c.OperationDeadline <= 0, "operation_deadline: must be positive")
+	complain(c.OperationRetention < time.Hour, "operation_retention: must be at least an hour")
+	complain(c.CommandTimeout <= 0 || c.CommandTimeout > maxCommandTimeout, "command_timeout: must be between 0 and 5 minutes")
+	return errors.Join(problems...)
+}
+
+// maxCommandTimeout keeps waited-for commands inside the HTTP server's write timeout.
+const maxCommandTimeout = 5 * time.Minute
+
+func folderUsable(dir string) bool {
+	return filepath.IsAbs(dir) && filepath.Clean(dir) != "/"
+}

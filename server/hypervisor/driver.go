@@ -16,7 +16,11 @@ import (
 // Driver speaks to one cluster. It is safe for concurrent use and keeps no state that a restart would miss.
 //
 // A call that changes a guest which exists (everything but CreateGuest) first verifies ref.Owner against the owner mark on the
-// hypervisor and fails with Conflict and broker.ReasonForeignGuest when they differ: nothing was sent then.
+// hypervisor and fails with Conflict and broker.ReasonForeignGuest when they differ: nothing was sent then. A guest that is
+// still being created has no mark yet: Locked. Console counts as a change: a screen is shown to its owner only.
+//
+// Arguments are checked before anything is sent (see CheckSpec): Invalid names the field. A call whose ctx ends is Unreachable
+// when it can't have changed anything and UnknownOutcome when it may have.
 type Driver interface {
 	// Info tells kind and capabilities; no call is made.
 	Info() Info
@@ -32,7 +36,9 @@ type Driver interface {
 	// FindImage looks for an image file by name among what the node can import without `controlled`; NotFound when it is not
 	// there or not complete, Unsupported when the node can't (older than PVE 8.4, no storage with content "import").
 	FindImage(ctx context.Context, node, fileName string) (ImageVolume, error)
-	// FetchImage lets the node download the image into an import storage. Unsupported as above.
+	// FetchImage lets the node download the image into an import storage. Unsupported as above. An image that is there already
+	// is success, so a fetch whose reply was lost may be repeated. Where FindImage finds the file afterwards, its name may have
+	// been fitted to the hypervisor (PVE: "x.img" is kept as "x.qcow2"); FindImage takes the same name as FetchImage.
 	FetchImage(ctx context.Context, node string, image ImageFetch) (Operation, error)
 	// DeleteImage removes a fetched image; a missing one is no error.
 	DeleteImage(ctx context.Context, node, volume string) error
@@ -40,21 +46,29 @@ type Driver interface {
 	// FindGuest reads one guest live. NotFound when the hypervisor has none with ref.ID on any node. Owner is not checked.
 	FindGuest(ctx context.Context, ref GuestRef) (Guest, error)
 	// CreateGuest makes a guest that is off, with all disks, its NICs, cloud-init data, limits, boot order and owner mark.
-	// Exists when the id is taken. The system disk has the image's size afterwards: grow it with ResizeDisk.
+	// Exists when the id is taken. The system disk has the image's size afterwards: grow it with ResizeDisk. Disks may be
+	// empty or lack SystemDisk: then the guest has no system disk until AttachVolume.
 	CreateGuest(ctx context.Context, spec GuestSpec) (Operation, error)
-	// DeleteGuest removes guest and volumes. The guest must be off. NotFound when it is gone already.
+	// DeleteGuest removes guest and volumes. The guest must be off (Conflict). NotFound when it is gone already.
 	DeleteGuest(ctx context.Context, ref GuestRef) (Operation, error)
-	// Power presses one of the buttons. Already being in the wanted state is success (an empty Operation).
+	// Power presses one of the buttons. Already being in the wanted state is success (an empty Operation). A button that makes no
+	// sense in the present state (Reboot, Reset, Suspend, Resume of a guest that is off) is Conflict with ReasonVMNotRunning.
+	// Stop overrules a Shutdown that still waits. The operation of a Reboot is finished when the guest runs again.
 	Power(ctx context.Context, ref GuestRef, action PowerAction, options PowerOptions) (Operation, error)
-	// ResizeDisk grows a disk to size bytes. A disk that has that size or more already is left alone (empty Operation).
+	// ResizeDisk grows a disk to size bytes. A disk that has that size or more already is left alone (empty Operation); a disk
+	// that the guest does not have is NotFound.
 	ResizeDisk(ctx context.Context, ref GuestRef, disk string, size int64) (Operation, error)
-	// ReplaceDisk makes a new volume from spec the disk; the volume that was there is kept, detached. The guest must be off.
+	// ReplaceDisk makes a new volume from spec the disk; the volume that was there is kept, detached. The guest must be off
+	// (Conflict).
 	ReplaceDisk(ctx context.Context, ref GuestRef, spec DiskSpec) (Operation, error)
-	// AttachVolume makes a volume that the guest owns the disk spec.Key, with spec's limits; the volume that was there is kept, detached.
+	// AttachVolume makes a detached volume of the guest the disk spec.Key, with spec's limits; the volume that was there is kept,
+	// detached. The guest must be off (Conflict). NotFound when the guest has no such volume; empty Operation when it is that disk
+	// already. Only Key and IO of spec count.
 	AttachVolume(ctx context.Context, ref GuestRef, volume string, spec DiskSpec) (Operation, error)
 	// DeleteVolume destroys a detached volume of the guest; one that is gone already is no error, one in use is Conflict.
 	DeleteVolume(ctx context.Context, ref GuestRef, volume string) error
-	// Configure changes options of a guest: cloud-init data (regenerated), limits, hardware, boot order. Nil fields stay.
+	// Configure changes options of a guest: cloud-init data (regenerated), limits, hardware, boot order. Nil fields stay; all nil is
+	// an empty Operation. What a running guest can't take over is in force after its next start.
 	Configure(ctx context.Context, ref GuestRef, change GuestChange) (Operation, error)
 
 	// Status is the live state as the AMS "current" object wants it.
@@ -67,18 +81,22 @@ type Driver interface {
 	NodeHistory(ctx context.Context, node, timeframe, consolidation string) ([]Sample, error)
 	NodeStatus(ctx context.Context, node string) (map[string]any, error)
 
-	// Console opens a way to the guest's screen: single use, must be dialled within seconds.
+	// Console opens a way to the guest's screen: single use, must be dialled within seconds. Conflict with ReasonVMNotRunning when
+	// the guest is off.
 	Console(ctx context.Context, ref GuestRef) (ConsoleTarget, error)
 
 	// OperationState asks how an operation stands. NotFound when the hypervisor no longer knows it.
 	OperationState(ctx context.Context, operation Operation) (OperationState, error)
 	// FindOperation looks for the newest operation of a kind on a guest that our credential started at or after since, running
-	// or ended: it is how a lost reply is adopted. NotFound when there is none.
+	// or ended: it is how a lost reply is adopted. NotFound when there is none. since is by our clock, the hypervisor's may differ:
+	// drivers allow for that, so an operation from a second or two before since may be returned. For OperationFetch ref.ID is 0
+	// and the newest fetch on ref.Node is meant.
 	FindOperation(ctx context.Context, ref GuestRef, kind OperationKind, since time.Time) (Operation, error)
 
 	// ClearStaleCreate removes what a create left behind when it died with its node (PVE: a config with only `lock: create`).
 	// proof is the operation that made it; the driver checks that it was this create, has ended, and failed or vanished.
-	// Unsupported when the credential may not unlock: then `controlled` on the node has to.
+	// Unsupported when the credential may not unlock: then `controlled` on the node has to. Conflict when the guest is whole or
+	// proof does not hold.
 	ClearStaleCreate(ctx context.Context, ref GuestRef, proof Operation) (Operation, error)
 
 	// Close frees connections.
@@ -286,20 +304,30 @@ type DiskSpec struct {
 	Storage    string
 	SizeBytes  int64
 	ImportFrom string // volume of FindImage
-	IO         broker.IOLimits
+	// IO bounds the disk; 0 in a field is refused, see UnlimitedIO.
+	IO broker.IOLimits
+}
+
+// UnlimitedIO is no limit at all.
+func UnlimitedIO() broker.IOLimits {
+	none := broker.Unlimited
+	return broker.IOLimits{
+		ReadMBps: none, ReadMBpsMax: none, WriteMBps: none, WriteMBpsMax: none,
+		ReadIOPS: none, ReadIOPSMax: none, WriteIOPS: none, WriteIOPSMax: none,
+	}
 }
 
 // NICSpec is a network device.
 type NICSpec struct {
 	MAC    string
 	Bridge string
-	// RateMbps limits it in both directions as far as the hypervisor can; broker.Unlimited = no limit.
+	// RateMbps limits it in both directions as far as the hypervisor can, in 10^6 bits a second; broker.Unlimited = no limit.
 	RateMbps int64
 }
 
 // Limits of the whole guest.
 type Limits struct {
-	// CPUPercent: 100 = one core's worth per core; broker.Unlimited = no limit.
+	// CPUPercent of all sockets × cores together: 100 = every core fully; broker.Unlimited = no limit.
 	CPUPercent int64
 }
 
@@ -308,7 +336,7 @@ type CloudInit struct {
 	User       string
 	Password   string
 	SSHKeys    []string
-	Addresses  []broker.VMAddress // of the first NIC
+	Addresses  []broker.VMAddress // of the first NIC; the first of each version is configured, with its gateway
 	Nameserver string             // space-separated
 }
 
@@ -369,6 +397,9 @@ const (
 	OperationStop     OperationKind = "stop"
 	OperationShutdown OperationKind = "shutdown"
 	OperationReboot   OperationKind = "reboot"
+	OperationReset    OperationKind = "reset"
+	OperationSuspend  OperationKind = "suspend"
+	OperationResume   OperationKind = "resume"
 	OperationResize   OperationKind = "resize"
 	OperationConfig   OperationKind = "configure"
 	OperationFetch    OperationKind = "fetch-image"

@@ -33,9 +33,6 @@ func (c *Client) Redeem(ctx context.Context, request RedeemRequest) (RedeemReply
 	if err := c.post(ctx, RedeemPath, request, &reply); err != nil {
 		return RedeemReply{}, fmt.Errorf("redeem console token: %w", err)
 	}
-	if err := reply.Target.Check(); err != nil {
-		return RedeemReply{}, fmt.Errorf("redeem console token: broker's answer: %w", err)
-	}
 	return reply, nil
 }
 

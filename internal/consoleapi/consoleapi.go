@@ -91,30 +91,33 @@ func (t Target) String() string {
 // GoString keeps them out of %#v as well.
 func (t Target) GoString() string { return t.String() }
 
-// Check tells what is wrong with a target that a proxy is asked to dial; the error names the field and never the value.
+// ErrTarget says that a target can't be dialled as it is given. Errors that wrap it name the field and never the value.
+var ErrTarget = errors.New("unusable console target")
+
+// Check tells what is wrong with a target before it is dialled; the error wraps ErrTarget.
 func (t Target) Check() error {
 	switch t.Network {
 	case NetworkWebSocket:
 		address, err := url.Parse(t.Address)
 		if err != nil || address.Host == "" || (address.Scheme != "ws" && address.Scheme != "wss") {
-			return errors.New("target address is not a ws:// or wss:// URL")
+			return fmt.Errorf("%w: address is not a ws:// or wss:// URL", ErrTarget)
 		}
 	case NetworkUnix:
 		if !strings.HasPrefix(t.Address, "/") {
-			return errors.New("target address is not an absolute socket path")
+			return fmt.Errorf("%w: address is not an absolute socket path", ErrTarget)
 		}
 	case NetworkTCP:
 		if _, _, err := net.SplitHostPort(t.Address); err != nil {
-			return errors.New("target address is not host:port")
+			return fmt.Errorf("%w: address is not host:port", ErrTarget)
 		}
 	default:
-		return errors.New("target network is unknown")
+		return fmt.Errorf("%w: network is unknown", ErrTarget)
 	}
 	if t.SessionID == "" {
-		return errors.New("target session id is missing")
+		return fmt.Errorf("%w: session id is missing", ErrTarget)
 	}
 	if t.ClosesAt.IsZero() {
-		return errors.New("target end of session is missing")
+		return fmt.Errorf("%w: end of session is missing", ErrTarget)
 	}
 	return nil
 }

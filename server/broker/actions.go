@@ -36,14 +36,14 @@ func (b *Broker) Power(ctx context.Context, id int64, action PowerAction, actor 
 		if err := powerAllowed(vm, action); err != nil {
 			return err
 		}
-		if action == PowerSuspend && !b.fleet.Supports(vm.Kind, "SuspendToDisk") {
+		if action == PowerSuspend && !b.fleet.Supports(ctx, vm.ClusterID, CapabilitySuspendToDisk) {
 			return Because(Unsupported, ReasonUnsupported, "suspend to disk")
 		}
 		data, err := json.Marshal(PowerData{Action: action, Before: vm.Status})
 		if err != nil {
 			return Wrap(err, "describe the power task")
 		}
-		vm.Status = status
+		vm.Status, vm.StatusAt = status, b.now().UTC()
 		task = &Task{Kind: PowerKind, Data: data}
 		return b.queueTask(ctx, tx, task, vm, actor)
 	})
@@ -106,7 +106,7 @@ func (b *Broker) Reinstall(ctx context.Context, request ReinstallRequest, actor 
 		if err != nil {
 			return Wrap(err, "describe the reinstall task")
 		}
-		vm.Status, vm.PendingPassword = VMReinstalling, request.Password
+		vm.Status, vm.StatusAt, vm.PendingPassword = VMReinstalling, b.now().UTC(), request.Password
 		task = &Task{Kind: ReinstallKind, Data: data}
 		return b.queueTask(ctx, tx, task, vm, actor)
 	})
@@ -140,7 +140,7 @@ func (b *Broker) Delete(ctx context.Context, id int64, actor Actor) (*Task, erro
 		if err != nil {
 			return Wrap(err, "describe the delete task")
 		}
-		vm.Status = VMDeleting
+		vm.Status, vm.StatusAt = VMDeleting, b.now().UTC()
 		task = &Task{Kind: DeleteKind, Data: data}
 		return b.queueTask(ctx, tx, task, vm, actor)
 	})

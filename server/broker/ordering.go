@@ -313,7 +313,7 @@ func (b *Broker) reserveOrder(ctx context.Context, tx Tx, request OrderRequest, 
 		ClusterID: plan.cluster.ID, NodeID: plan.node.ID, Kind: plan.cluster.Kind,
 		// Until the address is known the owner mark stands in for a name that was not ordered: it is unique, too.
 		Name: firstOf(request.Hostname, owner), Owner: owner, Tenant: actor.APIKeyID,
-		Status: VMCreating, Spec: plan.spec, ImageID: plan.image.ID,
+		Status: VMCreating, StatusAt: now, Spec: plan.spec, ImageID: plan.image.ID,
 		Username: firstOf(request.Username, defaultUsername(plan.spec.OSFamily)), Password: request.Password,
 		ExpiresAt: request.ExpiresAt, CreatedAt: now,
 	}

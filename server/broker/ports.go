@@ -128,7 +128,7 @@ type VMStore interface {
 	// SaveObservations writes many at once; unknown VMs are ignored. power maps to Status where no task is at work.
 	SaveObservations(ctx context.Context, cluster int64, observations []VMObservation) error
 	MarkVMDeleted(ctx context.Context, id int64, at time.Time) error
-	// ListClusterVMs gives the fields that the poller compares, in one query: id, vmid, node, owner, status, task, power.
+	// ListClusterVMs gives the fields that the poller compares, in one query: id, vmid, node, owner, status, status time, task, power.
 	ListClusterVMs(ctx context.Context, cluster int64) ([]VM, error)
 }
 

@@ -123,6 +123,17 @@ type ClusterNode struct {
 	Bridges  []Bridge
 }
 
+// Capability is something that not every hypervisor can do.
+type Capability string
+
+const (
+	CapabilitySuspendToDisk Capability = "suspend_to_disk"
+	CapabilitySnapshots     Capability = "snapshots"
+	CapabilityGuestAgent    Capability = "guest_agent"
+	CapabilityHistory       Capability = "history"
+	CapabilityImageFetch    Capability = "image_fetch"
+)
+
 // Fleet is what the domain needs from live hypervisors. Every call is bounded (10 s) and returns *Error.
 type Fleet interface {
 	// Inspect opens the cluster's driver, probes and discovers. cluster.TLSPin may be empty: the report carries the pin seen.
@@ -137,8 +148,8 @@ type Fleet interface {
 	NodeHistory(ctx context.Context, node *Node, timeframe, consolidation string) ([]map[string]float64, error)
 	// CheckDaemon asks a node's daemon for its status; pin "" = learn it. It returns the pin and the daemon's version.
 	CheckDaemon(ctx context.Context, daemon Daemon) (pin, version string, err error)
-	// Supports tells whether a kind has a capability, by the name of the field of hypervisor.Capabilities.
-	Supports(kind, capability string) bool
+	// Supports tells whether a cluster's hypervisor has a capability; false when the cluster can't be opened.
+	Supports(ctx context.Context, cluster int64, capability Capability) bool
 	// Kinds lists driver names.
 	Kinds() []string
 }

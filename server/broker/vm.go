@@ -40,6 +40,9 @@ func (s VMStatus) Transitional() bool {
 	return true
 }
 
+// StatusGrace is how long an inventory may contradict what a task saw live without being believed.
+const StatusGrace = 30 * time.Second
+
 // Unlimited marks a limit that does not exist. It is a value of its own: 0 would mean "nothing at all".
 const Unlimited int64 = -1
 
@@ -56,6 +59,9 @@ type VM struct {
 	// Tenant takes turns with other tenants for the task queue: the API key that ordered, or 0 for the panel.
 	Tenant int64
 	Status VMStatus
+	// StatusAt is when Status was last set by a task or an order. The poller does not overrule it for StatusGrace, because an
+	// inventory lags behind (PVE: 10 s).
+	StatusAt time.Time
 	// TaskID is the task that works on the VM now; nil when none does. Set and cleared in the task's own transactions.
 	TaskID  *int64
 	Spec    VMSpec

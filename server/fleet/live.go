@@ -1,0 +1,136 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+
+	"gantry/internal/consoleapi"
+	"gantry/internal/tlspin"
+	"gantry/server/broker"
+	"gantry/server/hypervisor"
+)
+
+// Ref names a VM's guest to its driver.
+func Ref(vm *broker.VM, node string) hypervisor.GuestRef {
+	return hypervisor.GuestRef{ID: vm.VMID, Node: node, Owner: vm.Owner}
+}
+
+// Guest gives driver and name of a VM's guest.
+func (f *Fleet) Guest(ctx context.Context, vm *broker.VM) (hypervisor.Driver, hypervisor.GuestRef, error) {
+	driver, err := f.Driver(ctx, vm.ClusterID)
+	if err != nil {
+		return nil, hypervisor.GuestRef{}, err
+	}
+	node, err := f.store.FindNode(ctx, vm.NodeID)
+	if err != nil {
+		return nil, hypervisor.GuestRef{}, err
+	}
+	return driver, Ref(vm, node.Name), nil
+}
+
+// Live gives the AMS "current" object of a VM.
+func (f *Fleet) Live(ctx context.Context, vm *broker.VM) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	driver, ref, err := f.Guest(ctx, vm)
+	if err != nil {
+		return nil, err
+	}
+	status, err := driver.Status(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return status.Raw, nil
+}
+
+// GuestConfig gives the guest's configuration for display.
+func (f *Fleet) GuestConfig(ctx context.Context, vm *broker.VM) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	driver, ref, err := f.Guest(ctx, vm)
+	if err != nil {
+		return nil, err
+	}
+	return driver.Config(ctx, ref)
+}
+
+// History gives a VM's samples.
+func (f *Fleet) History(ctx context.Context, vm *broker.VM, timeframe, consolidation string) ([]map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	driver, ref, err := f.Guest(ctx, vm)
+	if err != nil {
+		return nil, err
+	}
+	samples, err := driver.History(ctx, ref, timeframe, consolidation)
+	return plainSamples(samples), err
+}
+
+// NodeLive gives a node's live state for display.
+func (f *Fleet) NodeLive(ctx context.Context, node *broker.Node) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	driver, err := f.Driver(ctx, node.ClusterID)
+	if err != nil {
+		return nil, err
+	}
+	return driver.NodeStatus(ctx, node.Name)
+}
+
+// NodeHistory gives a node's samples.
+func (f *Fleet) NodeHistory(ctx context.Context, node *broker.Node, timeframe, consolidation string) ([]map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	driver, err := f.Driver(ctx, node.ClusterID)
+	if err != nil {
+		return nil, err
+	}
+	samples, err := driver.NodeHistory(ctx, node.Name, timeframe, consolidation)
+	return plainSamples(samples), err
+}
+
+func plainSamples(samples []hypervisor.Sample) []map[string]float64 {
+	plain := make([]map[string]float64, len(samples))
+	for i, sample := range samples {
+		plain[i] = sample
+	}
+	return plain
+}
+
+// ConsoleTarget opens a way to a VM's screen for console proxies.
+func (f *Fleet) ConsoleTarget(ctx context.Context, vmID int64) (consoleapi.Target, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	vm, err := f.store.FindVM(ctx, vmID)
+	if err != nil {
+		return consoleapi.Target{}, err
+	}
+	driver, ref, err := f.Guest(ctx, vm)
+	if err != nil {
+		return consoleapi.Target{}, err
+	}
+	guest, err := driver.FindGuest(ctx, ref)
+	if err != nil {
+		return consoleapi.Target{}, err
+	}
+	if guest.Owner != vm.Owner {
+		return consoleapi.Target{}, broker.Because(broker.Conflict, broker.ReasonForeignGuest, vm.VMID)
+	}
+	if guest.Power == hypervisor.PowerStopped || guest.Power == hypervisor.PowerSuspended {
+		return consoleapi.Target{}, &consoleapi.Refusal{Reason: consoleapi.ReasonGuestOff}
+	}
+	opened, err := driver.Console(ctx, ref)
+	if err != nil {
+		return consoleapi.Target{}, err
+	}
+	var pin tlspin.Pin
+	if opened.TLSPin != "" {
+		if pin, err = tlspin.Parse(opened.TLSPin); err != nil {
+			return consoleapi.Target{}, broker.Wrap(err, "read the console's certificate pin")
+		}
+	}
+	return consoleapi.Target{
+		Network: opened.Network, Address: opened.Address, Header: opened.Header, TLSPin: pin,
+		VNCPassword: opened.Password, VMLabel: fmt.Sprintf("%s (%d)", vm.Name, vm.VMID),
+	}, nil
+}

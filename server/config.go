@@ -133,14 +133,11 @@ func (c Config) Rules() broker.Rules {
 }
 
 var (
-	// adminPathForm leaves no room for guessing, nor for characters that a URL would escape.
+	// adminPathForm has no characters that a URL would escape, and is longer than the other first parts of our URLs.
 	adminPathForm = regexp.MustCompile(`^[A-Za-z0-9_-]{8,64}$`)
 	// bridgeForm: Linux bounds interface names to 15 bytes (IFNAMSIZ); "/" and blanks are not allowed in them.
 	bridgeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 )
-
-// reservedPaths are first parts of URLs that mean something else.
-var reservedPaths = map[string]bool{"healthz": true, "metrics": true, "openapi": true}
 
 // Bounds of PVE: a VMID is 100 to 999999999 (pve-vmid in its API schema).
 const (
@@ -158,8 +155,7 @@ func (c Config) Validate() error {
 	if c.PublicURL != "" {
 		checks.Check("public_url", config.BaseURL(c.PublicURL))
 	}
-	checks.Require(c.AdminPath == "" || adminPathForm.MatchString(c.AdminPath) && !reservedPaths[c.AdminPath],
-		"admin_path", "must be 8 to 64 letters, digits, - or _ and no path that the API uses")
+	checks.Require(c.AdminPath == "" || adminPathForm.MatchString(c.AdminPath), "admin_path", "must be 8 to 64 letters, digits, - or _")
 	checks.Require(filepath.IsAbs(c.DataDir), "data_dir", "%q must be an absolute path", c.DataDir)
 	for _, network := range c.TrustedProxies {
 		_, err := netip.ParsePrefix(network)

@@ -12,51 +12,51 @@ import (
 // Config is the daemon's configuration. Start from DefaultConfig.
 type Config struct {
 	// Listen is "address:port" of the HTTPS listener; port 0 takes a free one.
-	Listen string `yaml:"listen" koanf:"listen"`
+	Listen string `yaml:"listen"`
 	// DataDir keeps certificate, secret, download states and operations, mode 0700. It must survive restarts.
-	DataDir string `yaml:"data_dir" koanf:"data_dir"`
+	DataDir string `yaml:"data_dir"`
 	// ImageDirs are the absolute folders in which images are downloaded, listed, read, deleted and imported from.
 	// Missing ones are created at start.
-	ImageDirs []string `yaml:"image_dirs" koanf:"image_dirs"`
+	ImageDirs []string `yaml:"image_dirs"`
 	// ReadDirs are further absolute folders that may be listed and read, but not written.
-	ReadDirs []string `yaml:"read_dirs" koanf:"read_dirs"`
+	ReadDirs []string `yaml:"read_dirs"`
 	// QMCommand is the program, with leading arguments, that stands for PVE's qm.
-	QMCommand []string `yaml:"qm_command" koanf:"qm_command"`
+	QMCommand []string `yaml:"qm_command"`
 
 	// AllowPrivateDownloads lets downloads come from loopback and private addresses (an image mirror in the operator's
 	// own network). Link-local, metadata and multicast addresses stay refused.
-	AllowPrivateDownloads bool `yaml:"allow_private_downloads" koanf:"allow_private_downloads"`
+	AllowPrivateDownloads bool `yaml:"allow_private_downloads"`
 	// MaxDownloadBytes is the largest file that a download may become.
-	MaxDownloadBytes int64 `yaml:"max_download_bytes" koanf:"max_download_bytes"`
+	MaxDownloadBytes int64 `yaml:"max_download_bytes"`
 	// MaxDownloads run at once; further ones are queued.
-	MaxDownloads int `yaml:"max_downloads" koanf:"max_downloads"`
+	MaxDownloads int `yaml:"max_downloads"`
 	// DownloadAttempts is how many times in a row a transfer may end without a new byte before the download fails.
-	DownloadAttempts int `yaml:"download_attempts" koanf:"download_attempts"`
+	DownloadAttempts int `yaml:"download_attempts"`
 	// DownloadRetryDelay is the first pause between attempts; it doubles up to a minute.
-	DownloadRetryDelay time.Duration `yaml:"download_retry_delay" koanf:"download_retry_delay"`
+	DownloadRetryDelay time.Duration `yaml:"download_retry_delay"`
 	// DownloadStallTimeout ends an attempt in which no byte arrived for so long.
-	DownloadStallTimeout time.Duration `yaml:"download_stall_timeout" koanf:"download_stall_timeout"`
+	DownloadStallTimeout time.Duration `yaml:"download_stall_timeout"`
 	// DownloadDeadline ends a download as a whole, counted from its start or from the daemon's restart.
-	DownloadDeadline time.Duration `yaml:"download_deadline" koanf:"download_deadline"`
+	DownloadDeadline time.Duration `yaml:"download_deadline"`
 	// UserAgent is sent with downloads.
-	UserAgent string `yaml:"user_agent" koanf:"user_agent"`
+	UserAgent string `yaml:"user_agent"`
 
 	// MaxOperations is how many imports may run at once; further ones are refused as busy.
-	MaxOperations int `yaml:"max_operations" koanf:"max_operations"`
+	MaxOperations int `yaml:"max_operations"`
 	// OperationDeadline ends an import's process.
-	OperationDeadline time.Duration `yaml:"operation_deadline" koanf:"operation_deadline"`
+	OperationDeadline time.Duration `yaml:"operation_deadline"`
 	// OperationRetention is how long an ended operation, and with it its idempotency key, is kept.
-	OperationRetention time.Duration `yaml:"operation_retention" koanf:"operation_retention"`
+	OperationRetention time.Duration `yaml:"operation_retention"`
 	// CommandTimeout ends qm calls that are waited for (unlock, guest password).
-	CommandTimeout time.Duration `yaml:"command_timeout" koanf:"command_timeout"`
+	CommandTimeout time.Duration `yaml:"command_timeout"`
 
 	// SupervisorCommand is the program, with leading arguments, that runs one operation; the operation's folder is
 	// appended and it must call RunOperation. Empty means this executable with "controlled run-operation".
-	SupervisorCommand []string `yaml:"-" koanf:"-"`
+	SupervisorCommand []string `yaml:"-"`
 	// Version is what GET /version answers.
-	Version string `yaml:"-" koanf:"-"`
+	Version string `yaml:"-"`
 	// Logger takes the daemon's log; nil means slog.Default().
-	Logger *slog.Logger `yaml:"-" koanf:"-"`
+	Logger *slog.Logger `yaml:"-"`
 }
 
 // DefaultConfig is a node's configuration as it is shipped. Port 7600 and /home/images are those of ProxmoxVE-AMS.

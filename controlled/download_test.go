@@ -191,3 +191,20 @@ func cutAt(length int, header, value string) http.HandlerFunc {
 		cutOff(w, image[:length], map[string]string{header: value}, len(image))
 	}
 }
+
+func requestTo(t *testing.T, address string) *http.Request {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return request
+}
+
+func repeat(request *http.Request, count int) []*http.Request {
+	list := make([]*http.Request, count)
+	for i := range list {
+		list[i] = request
+	}
+	return list
+}

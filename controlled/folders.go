@@ -35,6 +35,13 @@ func (f folders) open(field, path string) (*os.Root, error) {
 		return root, nil
 	}
 	defer root.Close()
+	info, err := root.Stat(below)
+	if err != nil {
+		return nil, pathFault(field, err)
+	}
+	if !info.IsDir() {
+		return nil, notFound(field + " is not a directory")
+	}
 	folder, err := root.OpenRoot(below)
 	if err != nil {
 		return nil, pathFault(field, err)

@@ -180,14 +180,12 @@ func (o *operations) supervise(dir string) error {
 	return nil
 }
 
-// giveUp ends an operation whose supervisor did not get as far as claiming it: the claim makes sure that its command
-// never ran and never will.
+// giveUp ends an operation whose supervisor did not get as far as claiming it; one that it had claimed stays as it is.
 func (o *operations) giveUp(dir string, cause error) {
 	o.log.Error("operation's supervisor is gone", "operation", filepath.Base(dir), "error", cause)
-	mine, err := claimOperation(dir)
-	if err == nil && mine {
-		err = writeJSONAtomically(filepath.Join(dir, resultFile), operationResult{ExitCode: -1, Error: cause.Error(), Ended: time.Now()})
-	}
+	err := once(dir, func(*os.File) operationResult {
+		return operationResult{ExitCode: -1, Error: cause.Error(), Ended: time.Now()}
+	})
 	if err != nil {
 		o.log.Error("operation could not be ended", "operation", filepath.Base(dir), "error", err)
 	}

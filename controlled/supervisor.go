@@ -64,19 +64,23 @@ func runOperation(dir string) error {
 	if len(order.Command) == 0 {
 		return errors.New("read order: it has no command")
 	}
+	return once(dir, func(output *os.File) operationResult { return runCommand(order, output) })
+}
+
+// once calls work and records its result, if nobody ever did so for this operation.
+func once(dir string, work func(output *os.File) operationResult) error {
 	output, err := os.OpenFile(filepath.Join(dir, outputFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("open output: %w", err)
 	}
-	defer output.Close()
+	defer output.Close() // lets the lock go, after the result was written
 	if free, err := lockOutput(output); err != nil || !free {
 		return err // not free: another supervisor is at work
 	}
 	if mine, err := claimOperation(dir); err != nil || !mine {
 		return err // not mine: the command ran or runs already
 	}
-	result := runCommand(order, output)
-	if err := writeJSONAtomically(filepath.Join(dir, resultFile), result); err != nil {
+	if err := writeJSONAtomically(filepath.Join(dir, resultFile), work(output)); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil

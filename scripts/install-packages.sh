@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages behind the named components, so that `make` works on a fresh machine:
 #
-#   scripts/install-packages.sh qemu image-tools mariadb chromium fonts network
+#   scripts/install-packages.sh qemu image-tools mariadb chromium fonts network compiler
 #
 # With everything in place it returns at once. As root it installs what is missing, without starting any service; as
 # another user it prints one line that says what to install and exits 1.
 set -eu
 
 usage() {
-	echo "usage: $0 COMPONENT...   (qemu image-tools mariadb chromium fonts network)" >&2
+	echo "usage: $0 COMPONENT...   (qemu image-tools mariadb chromium fonts network compiler)" >&2
 	exit 2
 }
 
@@ -25,6 +25,8 @@ packages_of() {
 	fonts) echo fonts-dejavu-core fonts-noto-cjk ;;
 	# Bridges, taps and rate limits of lab guests, and the ping that proves them.
 	network) echo iproute2 iputils-ping ;;
+	# The race detector is linked with C.
+	compiler) echo gcc libc6-dev ;;
 	*) usage ;;
 	esac
 }

@@ -1,0 +1,62 @@
+// Package admin serves the secret admin path: what the panel calls with an admin's token.
+package admin
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"gantry/server/account"
+	"gantry/server/api/ams"
+	"gantry/server/api/route"
+	"gantry/server/broker"
+)
+
+// Accounts is what logins and keys need; *account.Service has it.
+type Accounts interface {
+	Login(ctx context.Context, username, password string, address netip.Addr) (account.Session, error)
+	NewAPIKey(ctx context.Context, info string) (*broker.APIKey, string, error)
+	SetAPIKeyDisabled(ctx context.Context, id int64, disabled bool) error
+	DeleteAPIKey(ctx context.Context, id int64) error
+}
+
+// Broker is what nodes, pools and images need; *broker.Broker has it.
+type Broker interface {
+	AddNode(ctx context.Context, request broker.AddNodeRequest, actor broker.Actor) (*broker.Node, []broker.ClusterProblem, error)
+	AddPoolByMask(ctx context.Context, request broker.PoolByMask) (*broker.AddressPool, error)
+	AddPoolRange(ctx context.Context, request broker.PoolByRange) (int, error)
+	AddImage(ctx context.Context, image *broker.Image) error
+	DownloadImage(ctx context.Context, image, node int64, actor broker.Actor) (*broker.Task, error)
+}
+
+// Calls is the surface with what it needs.
+type Calls struct {
+	Machines *ams.Machines
+	Broker   Broker
+	Store    broker.Store
+	Accounts Accounts
+	Queue    broker.Queue
+	// Kinds lists driver names.
+	Kinds func() []string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+var (
+	get      = []string{http.MethodGet}
+	post     = []string{http.MethodPost}
+	putPost  = []string{http.MethodPut, http.MethodPost}
+	eraseAny = []string{http.MethodDelete, http.MethodPut, http.MethodPost}
+)
+
+// Routes lists the calls.
+func (c *Calls) Routes() []route.Route {
+	var all []route.Route
+	for _, group := range [][]route.Route{
+		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.taskRoutes(),
+	} {
+		all = append(all, group...)
+	}
+	return all
+}

@@ -18,7 +18,7 @@ MYSQL_PASSWORD=$password
 MYSQL_RANDOM_ROOT_PASSWORD=yes
 END
 	cat >"$folder/server.env" <<END
-GANTRY_SERVER_DATABASE_DSN=gantry:$password@tcp(mysql:3306)/gantry
+GANTRY_SERVER_DATABASE_DSN=mysql://gantry:$password@mysql:3306/gantry
 #GANTRY_SERVER_PUBLIC_URL=https://panel.example.com
 END
 elif [ ! -e "$folder/mysql.env" ] || [ ! -e "$folder/server.env" ]; then

@@ -5,12 +5,12 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 
 	"gantry/internal/config"
 	"gantry/internal/logging"
+	"gantry/server/account"
 	"gantry/server/broker"
 	"gantry/server/console"
 )
@@ -32,12 +32,11 @@ type Config struct {
 	DataDir string `yaml:"data_dir"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []string `yaml:"trusted_proxies"`
-	// MetricsListen is "address:port" of a second listener with /metrics; empty turns it off.
-	MetricsListen string `yaml:"metrics_listen"`
 	// Language of messages for callers that ask for none (Accept-Language): en or zh.
 	Language string `yaml:"language"`
 
 	Log      logging.Config `yaml:"log"`
+	Metrics  MetricsConfig  `yaml:"metrics"`
 	Database DatabaseConfig `yaml:"database"`
 	Admin    AdminConfig    `yaml:"admin"`
 	Tasks    TasksConfig    `yaml:"tasks"`
@@ -49,12 +48,17 @@ type Config struct {
 	Logger *slog.Logger `yaml:"-"`
 }
 
+// MetricsConfig is about Prometheus' /metrics.
+type MetricsConfig struct {
+	Enabled bool `yaml:"enabled"`
+	// Listen is "address:port" of a listener of its own; empty means that of the API.
+	Listen string `yaml:"listen"`
+}
+
 // DatabaseConfig says where state is kept.
 type DatabaseConfig struct {
-	// DSN is that of go-sql-driver/mysql, "user:password@tcp(host:3306)/gantry"; empty means SQLite in DataDir.
+	// DSN as store.Config takes it; empty means SQLite in DataDir, see Config.DSN.
 	DSN string `yaml:"dsn" secret:"true"`
-	// MaxConnections bounds the pool of a MySQL or MariaDB server. SQLite has one writer whatever it says.
-	MaxConnections int `yaml:"max_connections"`
 }
 
 // AdminConfig is about logins to the panel.
@@ -110,8 +114,8 @@ func DefaultConfig() Config {
 		DataDir:  "/var/lib/gantry/server",
 		Language: "en",
 		Log:      logging.DefaultConfig(),
-		Database: DatabaseConfig{MaxConnections: 32},
-		Admin:    AdminConfig{TokenLifetime: 12 * time.Hour},
+		Metrics:  MetricsConfig{Enabled: true},
+		Admin:    AdminConfig{TokenLifetime: account.DefaultTokenLifetime},
 		Tasks:    TasksConfig{Workers: 16, PerNode: 4, PerSharedStorage: 2, PerTemplate: 1},
 		Fleet:    FleetConfig{PollInterval: 10 * time.Second, DiscoverInterval: 5 * time.Minute},
 		Console:  ConsoleConfig{TokenLifetime: console.DefaultFirstUse, SessionLifetime: console.DefaultMaxSession},
@@ -132,12 +136,16 @@ func (c Config) Rules() broker.Rules {
 	}
 }
 
-var (
-	// adminPathForm has no characters that a URL would escape, and is longer than the other first parts of our URLs.
-	adminPathForm = regexp.MustCompile(`^[A-Za-z0-9_-]{8,64}$`)
-	// bridgeForm: Linux bounds interface names to 15 bytes (IFNAMSIZ); "/" and blanks are not allowed in them.
-	bridgeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
-)
+// DSN is Database.DSN, or what stands for it when it is empty.
+func (c Config) DSN() string {
+	if c.Database.DSN != "" {
+		return c.Database.DSN
+	}
+	return "sqlite:" + filepath.Join(c.DataDir, "gantry.db")
+}
+
+// bridgeForm: Linux bounds interface names to 15 bytes (IFNAMSIZ); "/" and blanks are not allowed in them.
+var bridgeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 
 // Bounds of PVE: a VMID is 100 to 999999999 (pve-vmid in its API schema).
 const (
@@ -155,14 +163,17 @@ func (c Config) Validate() error {
 	if c.PublicURL != "" {
 		checks.Check("public_url", config.BaseURL(c.PublicURL))
 	}
-	checks.Require(c.AdminPath == "" || adminPathForm.MatchString(c.AdminPath), "admin_path", "must be 8 to 64 letters, digits, - or _")
+	if c.AdminPath != "" {
+		checks.Require(account.CheckAdminPath(c.AdminPath) == nil, "admin_path",
+			"must be up to 64 letters, digits, - or _ and no path that the API uses")
+	}
 	checks.Require(filepath.IsAbs(c.DataDir), "data_dir", "%q must be an absolute path", c.DataDir)
 	for _, network := range c.TrustedProxies {
 		_, err := netip.ParsePrefix(network)
 		checks.Require(err == nil, "trusted_proxies", "%q must be a network such as 10.0.0.0/8", network)
 	}
-	if c.MetricsListen != "" {
-		checks.Check("metrics_listen", config.ListenAddress(c.MetricsListen))
+	if c.Metrics.Listen != "" {
+		checks.Check("metrics.listen", config.ListenAddress(c.Metrics.Listen))
 	}
 	checks.Check("language", config.OneOf(c.Language, "en", "zh"))
 	checks.Nested("log", c.Log.Validate())
@@ -171,16 +182,14 @@ func (c Config) Validate() error {
 }
 
 func (c Config) validateParts(checks *config.Checks) {
-	if c.Database.DSN != "" {
-		// The driver's own error may repeat parts of the password.
-		parsed, err := mysql.ParseDSN(c.Database.DSN)
-		checks.Require(err == nil && parsed.DBName != "", "database.dsn", "must look like user:password@tcp(host:3306)/database")
-	}
+	// What follows the kind is checked where it is opened. The complaint does not repeat it: it may hold a password.
+	kind, rest, _ := strings.Cut(c.DSN(), ":")
+	checks.Require((kind == "sqlite" || kind == "mysql") && strings.Trim(rest, "/") != "", "database.dsn",
+		"must be sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE")
 	for _, count := range []struct {
 		key   string
 		value int
 	}{
-		{"database.max_connections", c.Database.MaxConnections},
 		{"tasks.workers", c.Tasks.Workers},
 		{"tasks.per_node", c.Tasks.PerNode},
 		{"tasks.per_shared_storage", c.Tasks.PerSharedStorage},

@@ -18,12 +18,24 @@ func TestDefaultConfigIsValid(t *testing.T) {
 	}
 }
 
+func TestDSN(t *testing.T) {
+	settings := DefaultConfig()
+	settings.DataDir = "/data"
+	if got := settings.DSN(); got != "sqlite:/data/gantry.db" {
+		t.Errorf("without a DSN: %q", got)
+	}
+	settings.Database.DSN = "mysql://db/gantry"
+	if got := settings.DSN(); got != "mysql://db/gantry" {
+		t.Errorf("with a DSN: %q", got)
+	}
+}
+
 func TestConfigValues(t *testing.T) {
 	const (
 		atLeast1 = "must be at least 1"
 		vmid     = "must be from 100 to 999999999"
-		dsn      = "must look like user:password@tcp(host:3306)/database"
-		path     = "must be 8 to 64 letters, digits, - or _"
+		dsn      = "must be sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+		path     = "must be up to 64 letters, digits, - or _ and no path that the API uses"
 	)
 	for _, test := range []struct {
 		settings string // key=value, blank-separated
@@ -41,23 +53,25 @@ func TestConfigValues(t *testing.T) {
 		{"public_url=panel.example.com", `public_url: "panel.example.com" is not an http:// or https:// URL`},
 		{"public_url=https://u:p@h", "public_url: must not hold a user name or password"},
 		{"admin_path=Abc_-123", ""},
-		{"admin_path=short", "admin_path: " + path},
+		{"admin_path=metrics", "admin_path: " + path},
 		{"admin_path=/withslash", "admin_path: " + path},
 		{"admin_path=" + strings.Repeat("a", 65), "admin_path: " + path},
 		{"data_dir=var/gantry", `data_dir: "var/gantry" must be an absolute path`},
 		{"trusted_proxies=10.0.0.0/8,fd00::/8", ""},
 		{"trusted_proxies=10.0.0.1", `trusted_proxies: "10.0.0.1" must be a network such as 10.0.0.0/8`},
-		{"metrics_listen=127.0.0.1:9108", ""},
-		{"metrics_listen=on", `metrics_listen: "on" is not address:port`},
+		{"metrics.listen=127.0.0.1:9108 metrics.enabled=false", ""},
+		{"metrics.listen=on", `metrics.listen: "on" is not address:port`},
 		{"language=zh", ""},
 		{"language=de", `language: "de" must be en or zh`},
 		{"log.level=loud", `log.level: "loud" must be debug, info, warn or error`},
 		{"log.format=xml", `log.format: "xml" must be json or text`},
-		{"database.dsn=gantry:pw@tcp(127.0.0.1:3306)/gantry", ""},
-		{"database.dsn=gantry:pw@unix(/run/mysqld/mysqld.sock)/gantry", ""},
-		{"database.dsn=mysql://gantry:hunter2@db/gantry", "database.dsn: " + dsn},
-		{"database.dsn=gantry:hunter2@tcp(db:3306)/", "database.dsn: " + dsn},
-		{"database.max_connections=0", "database.max_connections: " + atLeast1},
+		{"database.dsn=sqlite:/var/lib/gantry.db", ""},
+		{"database.dsn=mysql://gantry:pw@127.0.0.1:3306/gantry", ""},
+		{"database.dsn=mysql:gantry:pw@unix(/run/mysqld/mysqld.sock)/gantry", ""},
+		{"database.dsn=postgres://gantry:hunter2@db/gantry", "database.dsn: " + dsn},
+		{"database.dsn=gantry:hunter2@tcp(db:3306)/gantry", "database.dsn: " + dsn},
+		{"database.dsn=sqlite:", "database.dsn: " + dsn},
+		{"database.dsn=mysql://", "database.dsn: " + dsn},
 		{"admin.token_lifetime=59s", "admin.token_lifetime: must be at least 1m0s"},
 		{"tasks.workers=0", "tasks.workers: " + atLeast1},
 		{"tasks.per_node=-1", "tasks.per_node: " + atLeast1},

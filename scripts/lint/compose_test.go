@@ -92,7 +92,7 @@ func TestComposeSecrets(t *testing.T) {
 	if len(password) < 40 {
 		t.Errorf("MySQL's password is %q", password)
 	}
-	want := value("mysql", "MYSQL_USER") + ":" + password + "@tcp(mysql:3306)/" + value("mysql", "MYSQL_DATABASE")
+	want := "mysql://" + value("mysql", "MYSQL_USER") + ":" + password + "@mysql:3306/" + value("mysql", "MYSQL_DATABASE")
 	if got := value("server", "GANTRY_SERVER_DATABASE_DSN"); got != want {
 		t.Errorf("the server's DSN is %q, want %q", got, want)
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	AdminPath string `yaml:"admin_path" secret:"true"`
 	// DataDir keeps the key set and, with the embedded database, all state. It must survive restarts.
 	DataDir string `yaml:"data_dir"`
+	// SecretKey encrypts credentials in the database, in place of the key file in DataDir: keys of 32 random bytes in base64,
+	// separated by commas (see secrets.Open). Servers that share a database need the same.
+	SecretKey string `yaml:"secret_key" secret:"true"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Language of messages for callers that ask for none (Accept-Language): en or zh.

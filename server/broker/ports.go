@@ -58,7 +58,7 @@ type ClusterStore interface {
 	// ReserveVMID takes an id of the cluster's range that is neither reserved, quarantined nor in use by a known guest.
 	// Ids are given out in rising order, wrapping at the end. Exhausted with ReasonNoVMID when none is left.
 	ReserveVMID(ctx context.Context, cluster int64, vm int64, now time.Time) (int, error)
-	// ReassignVMID burns an id that turned out to be foreign: it stays blocked until now+quarantine.
+	// BurnVMID burns an id that turned out to be foreign: it stays blocked until now+quarantine.
 	BurnVMID(ctx context.Context, cluster int64, vmid int, until time.Time) error
 	// ReleaseVMID puts the id of a VM into quarantine.
 	ReleaseVMID(ctx context.Context, cluster int64, vmid int, until time.Time) error
@@ -140,7 +140,7 @@ type VMObservation struct {
 	Status   *VMStatus
 }
 
-// TaskLimits bound how many tasks (running or waiting) may share a key.
+// TaskLimits bound how many tasks (running or waiting) may share a key; 0 = no limit.
 type TaskLimits struct{ PerNode, PerStorage, PerTemplate int }
 
 // TaskStore keeps tasks.
@@ -153,25 +153,28 @@ type TaskStore interface {
 	// ClaimTasks leases up to count tasks that are ready (RunAfter ≤ now) or whose lease ran out, within limits, tenants in
 	// turn, oldest first inside a tenant. It sets State running, LeaseOwner, LeaseUntil and adds 1 to Attempts. No two callers
 	// get the same task.
+	// A task that waits keeps its place in the limits, one that is ready again (a failure is to be tried later) competes anew.
 	ClaimTasks(ctx context.Context, owner string, count int, limits TaskLimits, now, leaseUntil time.Time) ([]Task, error)
-	// SaveTask writes a task back under its lease: Conflict when owner no longer holds it. It keeps Progress from falling and
-	// never clears CancelledBy.
+	// SaveTask writes a task back under its lease: Conflict when owner no longer holds it. It keeps Progress from falling, and
+	// never writes CancelledBy but reads it back into task. In another state than running the lease ends.
 	SaveTask(ctx context.Context, task *Task, owner string) error
-	// RenewLeases prolongs all leases of owner.
-	RenewLeases(ctx context.Context, owner string, until time.Time) error
-	// AppendTaskStep adds a history line and numbers it.
+	// RenewLeases prolongs the leases that owner holds of the tasks.
+	RenewLeases(ctx context.Context, owner string, tasks []int64, until time.Time) error
+	// AppendTaskStep adds a history line; lines are numbered when they are listed.
 	AppendTaskStep(ctx context.Context, step *TaskStep) error
 	// WaitingTasks lists tasks in state waiting of a cluster (0 = all), with their operations.
 	WaitingTasks(ctx context.Context, cluster int64) ([]Task, error)
-	// WakeTask makes a waiting task ready at once; NotFound when it no longer waits for operation.
+	// WakeTask makes a waiting task claimable at once: RunAfter becomes now, its state stays waiting. NotFound when it no longer
+	// waits for operation.
 	WakeTask(ctx context.Context, id int64, operation string, now time.Time) error
-	// NoteProgress stores progress and note of a waiting task.
+	// NoteProgress stores progress and note of a waiting task; NotFound when it no longer waits for operation.
 	NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error
-	// RequestCancel sets CancelledBy and wakes the task; Conflict when it is final.
+	// RequestCancel sets CancelledBy, unless it is set, and wakes the task; Conflict when it is final.
 	RequestCancel(ctx context.Context, id int64, by string, now time.Time) error
 	// RetryTask makes a stuck task ready again in its present direction; Conflict otherwise.
 	RetryTask(ctx context.Context, id int64, deadline, now time.Time) error
-	// NextRunAfter tells when the earliest ready task becomes due; zero when there is none.
+	// NextRunAfter tells when the first task that is not final becomes due: its RunAfter, or the end of its lease while it runs.
+	// Zero when there is none. A time in the past can mean that the task has to wait for the limits.
 	NextRunAfter(ctx context.Context) (time.Time, error)
 }
 

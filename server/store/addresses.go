@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"gantry/server/broker"
+)
+
+type addressRow struct {
+	ID        int64
+	PoolID    int64
+	ClusterID int64
+	NodeID    int64
+	Version   int
+	IP        string `gorm:"column:ip"`
+	State     int
+	VM        *int64 `gorm:"column:vm_id"`
+}
+
+func (addressRow) TableName() string { return "addresses" }
+
+// joinedAddress is an address with what readers want of its pool.
+type joinedAddress struct {
+	addressRow `gorm:"embedded"`
+	Gateway    string
+	Prefix     int
+	DNS1       string `gorm:"column:dns1"`
+	DNS2       string `gorm:"column:dns2"`
+}
+
+func (r *joinedAddress) noun() (broker.Address, error) {
+	ip, err := netip.ParseAddr(r.IP)
+	if err != nil {
+		return broker.Address{}, err
+	}
+	gateway, err := netip.ParseAddr(r.Gateway)
+	return broker.Address{
+		ID: r.ID, PoolID: r.PoolID, NodeID: r.NodeID, ClusterID: r.ClusterID, IP: ip, State: broker.AddressState(r.State), VM: r.VM,
+		Gateway: gateway, Prefix: r.Prefix, DNS1: r.DNS1, DNS2: r.DNS2,
+	}, err
+}
+
+func addressNouns(rows []joinedAddress) ([]broker.Address, error) {
+	addresses := make([]broker.Address, 0, len(rows))
+	for i := range rows {
+		address, err := rows[i].noun()
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
+}
+
+// joined reads addresses with their pools.
+func joined(db *gorm.DB) *gorm.DB {
+	return db.Table("addresses").Select("addresses.*, pools.gateway, pools.prefix, pools.dns1, pools.dns2").
+		Joins("JOIN pools ON pools.id = addresses.pool_id")
+}
+
+// InsertAddresses takes IP and State of each address, the rest is the pool's. All or none are added.
+func (s *session) InsertAddresses(ctx context.Context, pool *broker.AddressPool, addresses []broker.Address) error {
+	return s.write(ctx, "add addresses", func(db *gorm.DB) error {
+		known, err := findPool(db, pool.ID)
+		if err != nil {
+			return err
+		}
+		for chunk := range slices.Chunk(addresses, chunkLength) {
+			rows := make([]addressRow, len(chunk))
+			for i, address := range chunk {
+				if address.State != broker.AddressFree && address.State != broker.AddressReserved {
+					return broker.InvalidField("status", "a new address is free or reserved")
+				}
+				rows[i] = addressRow{
+					PoolID: known.ID, ClusterID: known.ClusterID, NodeID: known.NodeID, Version: versionOf(address.IP),
+					IP: address.IP.Unmap().String(), State: int(address.State),
+				}
+			}
+			if err := db.Create(&rows).Error; err != nil {
+				if s.engine.duplicate(err) {
+					return &broker.Error{Kind: broker.Exists, Field: "ip",
+						Detail: "one of the addresses is known in the cluster already", Err: err}
+				}
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func versionOf(ip netip.Addr) int {
+	if ip.Unmap().Is4() {
+		return 4
+	}
+	return 6
+}
+
+func (s *session) ListAddresses(ctx context.Context, pool int64, page broker.Page) (list []broker.Address, total int64, err error) {
+	err = s.read(ctx, "list addresses", func(db *gorm.DB) error {
+		if err := db.Model(&addressRow{}).Where("pool_id = ?", pool).Count(&total).Error; err != nil {
+			return err
+		}
+		var rows []joinedAddress
+		if err := paged(joined(db).Where("pool_id = ?", pool).Order("addresses.id"), page).Find(&rows).Error; err != nil {
+			return err
+		}
+		list, err = addressNouns(rows)
+		return err
+	})
+	return list, total, err
+}
+
+func (s *session) FindAddress(ctx context.Context, id int64) (found *broker.Address, err error) {
+	err = s.read(ctx, "find address", func(db *gorm.DB) error {
+		var row joinedAddress
+		if err := first(joined(db).Where("addresses.id = ?", id), &row, "address", id); err != nil {
+			return err
+		}
+		address, err := row.noun()
+		found = &address
+		return err
+	})
+	return found, err
+}
+
+// UpdateAddress changes IP and State between free and reserved. An address becomes used by being reserved for a VM only.
+func (s *session) UpdateAddress(ctx context.Context, address *broker.Address) error {
+	return s.write(ctx, "change address", func(db *gorm.DB) error {
+		var row addressRow
+		err := first(db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", address.ID), &row, "address", address.ID)
+		if err != nil {
+			return err
+		}
+		ip := address.IP.Unmap().String()
+		if row.State == int(broker.AddressUsed) {
+			if address.State != broker.AddressUsed || ip != row.IP {
+				return broker.Errorf(broker.Conflict, "address %s is in use", row.IP)
+			}
+			return nil
+		}
+		if address.State != broker.AddressFree && address.State != broker.AddressReserved {
+			return broker.Errorf(broker.Conflict, "address %s is not in use by any virtual machine", row.IP)
+		}
+		row.IP, row.Version, row.State = ip, versionOf(address.IP), int(address.State)
+		if err := db.Select("ip", "version", "state").Updates(&row).Error; err != nil {
+			if s.engine.duplicate(err) {
+				return &broker.Error{Kind: broker.Exists, Field: "ip",
+					Detail: fmt.Sprintf("address %s is known in the cluster already", ip), Err: err}
+			}
+			return err
+		}
+		return nil
+	})
+}
+
+func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, version, count int, vm int64) (reserved []broker.Address, err error) {
+	if count <= 0 {
+		return nil, nil
+	}
+	err = s.write(ctx, "reserve addresses", func(db *gorm.DB) error {
+		free := func(options string) (ids []int64, err error) {
+			query := db.Model(&addressRow{}).Clauses(clause.Locking{Strength: "UPDATE", Options: options})
+			if pool != 0 {
+				query = query.Where("pool_id = ?", pool)
+			}
+			err = query.Where("node_id = ? AND version = ? AND state = ?", node, version, broker.AddressFree).
+				Order("id").Limit(count).Pluck("id", &ids).Error
+			return ids, err
+		}
+		// Orders that come together pass over each other's addresses instead of queueing for the same ones.
+		ids, err := free("SKIP LOCKED")
+		if err == nil && len(ids) < count {
+			// What was passed over may be given back yet: only who waited for it knows that there is too little.
+			ids, err = free("")
+		}
+		if err != nil {
+			return err
+		}
+		if len(ids) < count {
+			reason := broker.ReasonNoIPv4
+			if version == 6 {
+				reason = broker.ReasonNoIPv6
+			}
+			return broker.Because(broker.Exhausted, reason, count)
+		}
+		err = db.Model(&addressRow{}).Where("id IN ?", ids).
+			Updates(map[string]any{"state": broker.AddressUsed, "vm_id": vm}).Error
+		if err != nil {
+			return err
+		}
+		var rows []joinedAddress
+		if err := joined(db).Where("addresses.id IN ?", ids).Order("addresses.id").Find(&rows).Error; err != nil {
+			return err
+		}
+		reserved, err = addressNouns(rows)
+		return err
+	})
+	return reserved, err
+}
+
+// ReserveAddress gives an address that vm holds already without a change.
+func (s *session) ReserveAddress(ctx context.Context, node int64, ip string, vm int64) (reserved *broker.Address, err error) {
+	parsed, err := netip.ParseAddr(ip)
+	if err != nil {
+		return nil, broker.InvalidField("ip", "%q is not an IP address", ip)
+	}
+	err = s.write(ctx, "reserve address", func(db *gorm.DB) error {
+		wanted := parsed.Unmap().String()
+		var row addressRow
+		query := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("ip = ? AND node_id = ?", wanted, node)
+		if err := first(query, &row, "address", wanted); err != nil {
+			return err
+		}
+		if row.VM == nil || *row.VM != vm {
+			if row.State != int(broker.AddressFree) {
+				return broker.Errorf(broker.Conflict, "address %s is taken", wanted)
+			}
+			err := db.Model(&row).Updates(map[string]any{"state": broker.AddressUsed, "vm_id": vm}).Error
+			if err != nil {
+				return err
+			}
+		}
+		var found joinedAddress
+		if err := first(joined(db).Where("addresses.id = ?", row.ID), &found, "address", wanted); err != nil {
+			return err
+		}
+		address, err := found.noun()
+		reserved = &address
+		return err
+	})
+	return reserved, err
+}
+
+func (s *session) ReleaseAddresses(ctx context.Context, vm int64) error {
+	return s.write(ctx, "release addresses", func(db *gorm.DB) error {
+		return db.Model(&addressRow{}).Where("vm_id = ?", vm).
+			Updates(map[string]any{"state": broker.AddressFree, "vm_id": nil}).Error
+	})
+}

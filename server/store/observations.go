@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"gantry/server/broker"
+)
+
+// observationChunk is how many VMs one transaction updates: few enough that an order does not wait behind a poll.
+const observationChunk = 200
+
+// SaveObservations writes in several transactions, each all or nothing. A NodeID of 0 leaves the node.
+func (s *session) SaveObservations(ctx context.Context, cluster int64, observations []broker.VMObservation) error {
+	// In order of id, so that two writers do not meet in a deadlock.
+	sorted := slices.SortedFunc(slices.Values(observations), func(a, b broker.VMObservation) int { return int(a.VM - b.VM) })
+	for chunk := range slices.Chunk(sorted, observationChunk) {
+		err := s.write(ctx, "store observations", func(db *gorm.DB) error {
+			if db.Name() == "mysql" {
+				return observeTogether(db, cluster, chunk)
+			}
+			return observeEach(db, cluster, chunk)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const observedAssignments = `observed_at = ?, observed_power = ?, observed_node = ?, observed_cpu = ?, observed_memory = ?,
+	observed_uptime = ?, observed_net_in = ?, observed_net_out = ?, observed_drift = ?`
+
+// observeEach suits SQLite, where a statement costs no round trip.
+func observeEach(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
+	for _, observation := range observations {
+		arguments := append(observedValues(observation), observation.NodeID, observation.NodeID,
+			statusOf(observation), statusOf(observation), observation.VM, cluster)
+		err := db.Exec("UPDATE vms SET "+observedAssignments+`,
+			node_id = CASE WHEN ? = 0 THEN node_id ELSE ? END,
+			status = CASE WHEN ? IS NULL OR task_id IS NOT NULL THEN status ELSE ? END
+			WHERE id = ? AND cluster_id = ? AND deleted_at = 0`, arguments...).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observeTogether joins the rows with a table made of the values: one round trip for all.
+func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
+	const columns = `SELECT ? AS at, ? AS power, ? AS node, ? AS cpu, ? AS memory, ? AS uptime, ? AS net_in, ? AS net_out, ? AS drift,
+		? AS node_id, ? AS status, ? AS id`
+	selects := columns + strings.Repeat(" UNION ALL SELECT ?,?,?,?,?,?,?,?,?,?,?,?", len(observations)-1)
+	var arguments []any
+	for _, observation := range observations {
+		arguments = append(arguments, observedValues(observation)...)
+		arguments = append(arguments, observation.NodeID, statusOf(observation), observation.VM)
+	}
+	return db.Exec("UPDATE vms JOIN ("+selects+`) AS seen ON seen.id = vms.id SET
+		observed_at = seen.at, observed_power = seen.power, observed_node = seen.node, observed_cpu = seen.cpu,
+		observed_memory = seen.memory, observed_uptime = seen.uptime, observed_net_in = seen.net_in,
+		observed_net_out = seen.net_out, observed_drift = seen.drift,
+		vms.node_id = CASE WHEN seen.node_id = 0 THEN vms.node_id ELSE seen.node_id END,
+		vms.status = CASE WHEN seen.status IS NULL OR task_id IS NOT NULL THEN vms.status ELSE seen.status END
+		WHERE cluster_id = ? AND deleted_at = 0`, append(arguments, cluster)...).Error
+}
+
+func observedValues(observation broker.VMObservation) []any {
+	seen := observation.Observed
+	return []any{
+		fromTimePointer(seen.At), seen.Power, seen.Node, seen.CPU, seen.Memory, seen.Uptime, seen.NetIn, seen.NetOut, seen.Drift,
+	}
+}
+
+func statusOf(observation broker.VMObservation) *int {
+	if observation.Status == nil {
+		return nil
+	}
+	status := int(*observation.Status)
+	return &status
+}
+
+func (s *session) ListClusterVMs(ctx context.Context, cluster int64) (vms []broker.VM, err error) {
+	err = s.read(ctx, "list virtual machines", func(db *gorm.DB) error {
+		var rows []struct {
+			ID            int64
+			VMID          int `gorm:"column:vmid"`
+			NodeID        int64
+			Owner         *string
+			Status        int
+			TaskID        *int64
+			ObservedPower string
+		}
+		err := db.Raw(`SELECT id, vmid, node_id, owner, status, task_id, observed_power FROM vms
+			WHERE cluster_id = ? AND deleted_at = 0 ORDER BY id`, cluster).Scan(&rows).Error
+		if err != nil {
+			return err
+		}
+		vms = make([]broker.VM, 0, len(rows))
+		for _, row := range rows {
+			vm := broker.VM{
+				ID: row.ID, ClusterID: cluster, VMID: row.VMID, NodeID: row.NodeID, Status: broker.VMStatus(row.Status),
+				TaskID: row.TaskID, Observed: broker.Observed{Power: row.ObservedPower},
+			}
+			if row.Owner != nil {
+				vm.Owner = *row.Owner
+			}
+			vms = append(vms, vm)
+		}
+		return nil
+	})
+	return vms, err
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"gorm.io/gorm"
+
+	"gantry/internal/secrets"
+	"gantry/server/broker"
+)
+
+// engine is what differs between the databases.
+type engine interface {
+	// begin runs work in one transaction: it commits when work returns nil, else it rolls back and returns work's error.
+	begin(ctx context.Context, work func(pool gorm.ConnPool) error) error
+	// retryable tells whether the transaction was rolled back for a reason that goes away by itself.
+	retryable(err error) bool
+	// duplicate and foreign tell which constraint an error speaks of.
+	duplicate(err error) bool
+	foreign(err error) bool
+	close() error
+}
+
+// session carries all methods of broker.Tx. Outside a transaction each call is one of its own; inside, all calls share it.
+type session struct {
+	engine  engine
+	gorm    *gorm.DB // the pool for reads outside a transaction
+	secrets *secrets.Keyring
+	tx      *transaction
+}
+
+// transaction is one attempt of a transaction.
+type transaction struct {
+	pool gorm.ConnPool
+	// broken is an error after which the database has rolled back by itself. MySQL would carry out what follows one by one, so
+	// nothing may follow.
+	broken error
+}
+
+// transactionAttempts bounds how often a transaction is begun again after a deadlock or a busy database.
+const transactionAttempts = 12
+
+func (s *session) transact(ctx context.Context, work func(inner *session) error) error {
+	var err error
+	for attempt := range transactionAttempts {
+		if attempt > 0 {
+			pause := min(time.Millisecond<<attempt, 250*time.Millisecond)
+			select {
+			case <-time.After(rand.N(pause) + time.Millisecond):
+			case <-ctx.Done():
+				return broker.Wrap(ctx.Err(), "wait to repeat a transaction")
+			}
+		}
+		inner := *s
+		err = s.engine.begin(ctx, func(pool gorm.ConnPool) error {
+			inner.tx = &transaction{pool: pool}
+			if err := work(&inner); err != nil {
+				return err
+			}
+			return inner.tx.broken
+		})
+		if err == nil {
+			return nil
+		}
+		if (inner.tx == nil || inner.tx.broken == nil) && !s.engine.retryable(err) {
+			return err
+		}
+	}
+	return &broker.Error{Kind: broker.Busy, Detail: "the database is busy", Err: err}
+}
+
+// read runs a query; doing says what for.
+func (s *session) read(ctx context.Context, doing string, query func(db *gorm.DB) error) error {
+	if s.tx == nil {
+		return s.translate(query(s.gorm.WithContext(ctx)), doing)
+	}
+	return s.inside(ctx, doing, query)
+}
+
+// write runs statements in the present transaction, or in one of their own.
+func (s *session) write(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
+	if s.tx != nil {
+		return s.inside(ctx, doing, statements)
+	}
+	return s.translate(s.transact(ctx, func(inner *session) error { return inner.inside(ctx, doing, statements) }), doing)
+}
+
+func (s *session) inside(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
+	if s.tx.broken != nil {
+		return s.tx.broken
+	}
+	db := s.gorm.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = s.tx.pool
+	err := statements(db)
+	if err != nil && s.engine.retryable(err) {
+		s.tx.broken = s.translate(err, doing)
+	}
+	return s.translate(err, doing)
+}
+
+// translate makes the database's errors the broker's. What is one already stays as it is.
+func (s *session) translate(err error, doing string) error {
+	var known *broker.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, gorm.ErrRecordNotFound):
+		return &broker.Error{Kind: broker.NotFound, Detail: doing + ": not found", Err: err}
+	case s.engine.duplicate(err):
+		return &broker.Error{Kind: broker.Exists, Detail: doing + ": exists already", Err: err}
+	case s.engine.foreign(err):
+		return &broker.Error{Kind: broker.Conflict, Detail: doing + ": it is in use, or what it belongs to is missing", Err: err}
+	}
+	return broker.Wrap(err, doing)
+}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"gantry/server/broker"
+)
+
+type turnRow struct {
+	Tenant int64 `gorm:"primaryKey;autoIncrement:false"`
+	Served micros
+}
+
+func (turnRow) TableName() string { return "task_turns" }
+
+// claimLock is the row of task_turns that claims lock. No tenant has the number.
+const claimLock = -1
+
+type slotRow struct {
+	Scope  string `gorm:"primaryKey"`
+	Name   string `gorm:"primaryKey"`
+	TaskID int64  `gorm:"primaryKey;autoIncrement:false"`
+}
+
+func (slotRow) TableName() string { return "task_slots" }
+
+// slot is what a limit counts: a scope and a key in it.
+type slot struct{ scope, name string }
+
+// candidate is a ready task as the claim sees it.
+type candidate struct {
+	ID          int64
+	Tenant      int64
+	NodeKey     string
+	StorageKey  string
+	TemplateKey string
+}
+
+func (c *candidate) slots() []slot {
+	return taskSlots(c.NodeKey, c.StorageKey, c.TemplateKey)
+}
+
+func taskSlots(node, storage, template string) (slots []slot) {
+	for _, each := range []slot{{"node", node}, {"storage", storage}, {"template", template}} {
+		if each.name != "" {
+			slots = append(slots, each)
+		}
+	}
+	return slots
+}
+
+func (s *session) ClaimTasks(ctx context.Context, owner string, count int, limits broker.TaskLimits, now, leaseUntil time.Time) (claimed []broker.Task, err error) {
+	if count <= 0 {
+		return nil, nil
+	}
+	err = s.write(ctx, "claim tasks", func(db *gorm.DB) error {
+		// One claim at a time, so that limits hold with several servers. It is over in about a millisecond.
+		if err := db.Clauses(clause.Locking{Strength: "UPDATE"}).Find(&turnRow{}, claimLock).Error; err != nil {
+			return err
+		}
+		// What has begun goes first. It holds its slots already.
+		var ids []int64
+		err := db.Raw(`SELECT id FROM tasks WHERE state IN ('waiting', 'running') AND due_at <= ? ORDER BY due_at, id LIMIT ?`,
+			fromTime(now), count).Scan(&ids).Error
+		if err != nil {
+			return err
+		}
+		if len(ids) < count {
+			search := claim{db: db, now: fromTime(now), wanted: count - len(ids), limits: limits}
+			if err := search.run(); err != nil {
+				return err
+			}
+			ids = append(ids, search.taken...)
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		err = db.Exec(`UPDATE tasks SET state = 'running', lease_owner = ?, lease_until = ?, due_at = ?, attempts = attempts + 1,
+			updated_at = ? WHERE id IN ? AND state IN ('ready', 'waiting', 'running') AND due_at <= ?`,
+			owner, fromTime(leaseUntil), fromTime(leaseUntil), fromTime(now), ids, fromTime(now)).Error
+		if err != nil {
+			return err
+		}
+		// A lease that had run out may have been renewed in between: only what is ours now counts.
+		var rows []taskRow
+		err = db.Where("id IN ? AND lease_owner = ? AND lease_until = ?", ids, owner, fromTime(leaseUntil)).Find(&rows).Error
+		if err != nil {
+			return err
+		}
+		byID := make(map[int64]*taskRow, len(rows))
+		for i := range rows {
+			byID[rows[i].ID] = &rows[i]
+		}
+		claimed = make([]broker.Task, 0, len(ids))
+		for _, id := range ids { // in the order of the claim
+			if row := byID[id]; row != nil {
+				claimed = append(claimed, row.noun())
+			}
+		}
+		return nil
+	})
+	return claimed, err
+}
+
+// claim looks for tasks that may begin: tenants in turn, the oldest first inside a tenant, within the limits.
+type claim struct {
+	db     *gorm.DB
+	now    micros
+	wanted int
+	limits broker.TaskLimits
+
+	taken []int64
+	slots []slotRow
+	turns []int64 // tenants in the order they were served, the last time of each counts
+	used  map[slot]int
+	full  map[string][]string // scope → names
+}
+
+// queue is what one tenant has ready.
+type queue struct {
+	tenant     int64
+	candidates []candidate
+	last       int64 // id after which the next candidates are
+	empty      bool
+}
+
+func (c *claim) run() error {
+	c.used, c.full = map[slot]int{}, map[string][]string{}
+	var tenants []int64
+	err := c.db.Raw(`SELECT tenant FROM task_turns WHERE EXISTS (
+			SELECT 1 FROM tasks WHERE tasks.state = 'ready' AND tasks.tenant = task_turns.tenant AND tasks.due_at <= ?
+		) ORDER BY served, tenant`, c.now).Scan(&tenants).Error
+	if err != nil {
+		return err
+	}
+	queues := make([]*queue, len(tenants))
+	for i, tenant := range tenants {
+		queues[i] = &queue{tenant: tenant}
+	}
+	// Round after round each tenant gets one.
+	for progress := true; progress && len(c.taken) < c.wanted; {
+		progress = false
+		for _, queue := range queues {
+			if len(c.taken) == c.wanted {
+				break
+			}
+			took, err := c.takeOne(queue)
+			if err != nil {
+				return err
+			}
+			progress = progress || took
+		}
+	}
+	return c.store()
+}
+
+// takeOne takes the oldest task of a tenant that the limits let begin.
+func (c *claim) takeOne(from *queue) (bool, error) {
+	for {
+		for len(from.candidates) > 0 {
+			next := from.candidates[0]
+			from.candidates = from.candidates[1:]
+			if c.fits(&next) {
+				c.take(&next)
+				return true, nil
+			}
+		}
+		if from.empty {
+			return false, nil
+		}
+		if err := c.fill(from); err != nil {
+			return false, err
+		}
+	}
+}
+
+// fill reads a tenant's next candidates. Those whose limit is known to be reached are left out by the database, so that a long
+// queue in front of a busy node costs no round trips.
+func (c *claim) fill(to *queue) error {
+	length := c.wanted + 4
+	query := c.db.Table("tasks").Select("id, tenant, node_key, storage_key, template_key").
+		Where("state = 'ready' AND tenant = ? AND id > ? AND due_at <= ?", to.tenant, to.last, c.now)
+	for scope, names := range c.full {
+		query = query.Where(scope+"_key NOT IN ?", names)
+	}
+	to.candidates = nil
+	if err := query.Order("id").Limit(length).Find(&to.candidates).Error; err != nil {
+		return err
+	}
+	if len(to.candidates) < length {
+		to.empty = true
+	} else {
+		to.last = to.candidates[length-1].ID
+	}
+	return c.count(to.candidates)
+}
+
+// count learns how many tasks at work share the candidates' keys.
+func (c *claim) count(candidates []candidate) error {
+	unknown := map[string][]string{}
+	for i := range candidates {
+		for _, each := range candidates[i].slots() {
+			if _, known := c.used[each]; !known && c.limit(each.scope) > 0 {
+				c.used[each] = 0
+				unknown[each.scope] = append(unknown[each.scope], each.name)
+			}
+		}
+	}
+	for scope, names := range unknown {
+		var counts []struct {
+			Name  string
+			Count int
+		}
+		err := c.db.Raw("SELECT name, COUNT(*) AS count FROM task_slots WHERE scope = ? AND name IN ? GROUP BY name", scope, names).
+			Scan(&counts).Error
+		if err != nil {
+			return err
+		}
+		for _, each := range counts {
+			c.use(slot{scope, each.Name}, each.Count)
+		}
+	}
+	return nil
+}
+
+func (c *claim) use(each slot, count int) {
+	before, limit := c.used[each], c.limit(each.scope)
+	c.used[each] = before + count
+	if limit > 0 && before < limit && before+count >= limit {
+		c.full[each.scope] = append(c.full[each.scope], each.name)
+	}
+}
+
+func (c *claim) limit(scope string) int {
+	switch scope {
+	case "node":
+		return c.limits.PerNode
+	case "storage":
+		return c.limits.PerStorage
+	}
+	return c.limits.PerTemplate
+}
+
+func (c *claim) fits(next *candidate) bool {
+	for _, each := range next.slots() {
+		if limit := c.limit(each.scope); limit > 0 && c.used[each] >= limit {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *claim) take(next *candidate) {
+	c.taken = append(c.taken, next.ID)
+	c.turns = append(c.turns, next.Tenant)
+	for _, each := range next.slots() {
+		c.use(each, 1)
+		c.slots = append(c.slots, slotRow{Scope: each.scope, Name: each.name, TaskID: next.ID})
+	}
+}
+
+func (c *claim) store() error {
+	if len(c.slots) > 0 {
+		if err := c.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&c.slots).Error; err != nil {
+			return err
+		}
+	}
+	served := map[int64]micros{}
+	for i, tenant := range c.turns {
+		served[tenant] = c.now + micros(i)
+	}
+	for tenant, at := range served {
+		if err := c.db.Exec("UPDATE task_turns SET served = ? WHERE tenant = ?", at, tenant).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"gantry/server/broker"
+)
+
+func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string) error {
+	return s.write(ctx, "store task", func(db *gorm.DB) error {
+		row := newTaskRow(task)
+		if task.State != broker.TaskRunning {
+			row.LeaseOwner, row.LeaseUntil = "", nil
+		}
+		for {
+			result := db.Exec(`UPDATE tasks SET state = ?, undoing = ?, step = ?, step_name = ?, step_since = ?, data = ?,
+				operation = ?, operation_node = ?, progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?,
+				error = ?, reason = ?, attempts = ?, deadline = ?, run_after = ?, due_at = ?, lease_owner = ?,
+				lease_until = ?, updated_at = ?, finished_at = ?
+				WHERE id = ? AND lease_owner = ? AND state = 'running' AND cancelled_by = ?`,
+				row.State, row.Undoing, row.Step, row.StepName, row.StepSince, row.Data,
+				row.Operation, row.OperationNode, row.Progress, row.Progress, row.Note,
+				row.Error, row.Reason, row.Attempts, row.Deadline, row.RunAfter, row.DueAt, row.LeaseOwner,
+				row.LeaseUntil, row.UpdatedAt, row.FinishedAt,
+				row.ID, owner, task.CancelledBy)
+			if result.Error != nil {
+				return result.Error
+			}
+			if result.RowsAffected > 0 {
+				break
+			}
+			if err := readCancel(db, task, owner); err != nil {
+				return err
+			}
+		}
+		task.LeaseOwner, task.LeaseUntil = row.LeaseOwner, row.LeaseUntil.timePointer()
+		if task.State == broker.TaskRunning || task.State == broker.TaskWaiting {
+			return nil
+		}
+		for _, each := range taskSlots(row.NodeKey, row.StorageKey, row.TemplateKey) {
+			err := db.Exec("DELETE FROM task_slots WHERE scope = ? AND name = ? AND task_id = ?", each.scope, each.name, row.ID).Error
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readCancel finds out why a save met no row: either the lease is lost, which is Conflict, or a cancel was asked for, which is read
+// into the task. It locks the row, so that the answer holds.
+func readCancel(db *gorm.DB, task *broker.Task, owner string) error {
+	var row struct{ CancelledBy string }
+	query := "SELECT cancelled_by FROM tasks WHERE id = ? AND lease_owner = ? AND state = 'running'"
+	if db.Name() == "mysql" {
+		query += " FOR UPDATE"
+	}
+	result := db.Raw(query, task.ID, owner).Scan(&row)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected == 0 || row.CancelledBy == task.CancelledBy {
+		return broker.Errorf(broker.Conflict, "the lease of task %d is lost", task.ID)
+	}
+	task.CancelledBy = row.CancelledBy
+	return nil
+}
+
+func (s *session) RenewLeases(ctx context.Context, owner string, tasks []int64, until time.Time) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	return s.write(ctx, "renew leases", func(db *gorm.DB) error {
+		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE id IN ? AND lease_owner = ? AND state = 'running'`,
+			fromTime(until), fromTime(until), tasks, owner).Error
+	})
+}
+
+// WaitingTasks leaves out those that wait for nothing but time.
+func (s *session) WaitingTasks(ctx context.Context, cluster int64) (tasks []broker.Task, err error) {
+	err = s.read(ctx, "list waiting tasks", func(db *gorm.DB) error {
+		query := db.Where("state = 'waiting' AND operation <> ''")
+		if cluster != 0 {
+			query = query.Where("cluster_id = ?", cluster)
+		}
+		var rows []taskRow
+		err := query.Order("id").Find(&rows).Error
+		tasks = nouns(rows, (*taskRow).noun)
+		return err
+	})
+	return tasks, err
+}
+
+func (s *session) WakeTask(ctx context.Context, id int64, operation string, now time.Time) error {
+	return s.write(ctx, "wake task", func(db *gorm.DB) error {
+		return changed(db.Exec(`UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND state = 'waiting' AND operation = ?`,
+			fromTime(now), fromTime(now), id, operation), "waiting task", id)
+	})
+}
+
+func (s *session) NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error {
+	return s.write(ctx, "note progress", func(db *gorm.DB) error {
+		return changed(db.Exec(`UPDATE tasks SET progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?
+			WHERE id = ? AND state = 'waiting' AND operation = ?`, progress, progress, note, id, operation), "waiting task", id)
+	})
+}
+
+func (s *session) RequestCancel(ctx context.Context, id int64, by string, now time.Time) error {
+	return s.write(ctx, "cancel task", func(db *gorm.DB) error {
+		// A running task sees it at its next step; the others are woken.
+		result := db.Exec(`UPDATE tasks SET cancelled_by = ?,
+				run_after = CASE WHEN state = 'running' THEN run_after ELSE ? END,
+				due_at = CASE WHEN state = 'running' THEN due_at ELSE ? END
+			WHERE id = ? AND state IN ('ready', 'waiting', 'running') AND cancelled_by = ''`, by, fromTime(now), fromTime(now), id)
+		if result.Error != nil || result.RowsAffected > 0 {
+			return result.Error
+		}
+		var row taskRow
+		if err := first(db.Where("id = ?", id), &row, "task", id); err != nil {
+			return err
+		}
+		if broker.TaskState(row.State).Final() {
+			return broker.Errorf(broker.Conflict, "task %d has ended: it is %s", id, row.State)
+		}
+		return nil
+	})
+}
+
+// RetryTask counts as a further attempt: the step looks before it acts.
+func (s *session) RetryTask(ctx context.Context, id int64, deadline, now time.Time) error {
+	return s.write(ctx, "retry task", func(db *gorm.DB) error {
+		result := db.Exec(`UPDATE tasks SET state = 'ready', attempts = 1, deadline = ?, run_after = ?, due_at = ?, updated_at = ?,
+			finished_at = NULL WHERE id = ? AND state = 'stuck'`,
+			fromTime(deadline), fromTime(now), fromTime(now), fromTime(now), id)
+		if result.Error != nil || result.RowsAffected > 0 {
+			return result.Error
+		}
+		var row taskRow
+		if err := first(db.Where("id = ?", id), &row, "task", id); err != nil {
+			return err
+		}
+		return broker.Errorf(broker.Conflict, "task %d is not stuck: it is %s", id, row.State)
+	})
+}

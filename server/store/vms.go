@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"gantry/server/broker"
+)
+
+type vmRow struct {
+	ID           int64
+	ClusterID    int64
+	NodeID       int64
+	Kind         string
+	VMID         int  `gorm:"column:vmid"`
+	LiveVMID     *int `gorm:"column:live_vmid"`
+	Name         string
+	LiveName     *string
+	Owner        *string
+	Tenant       int64
+	Status       int
+	TaskID       *int64
+	Spec         document[broker.VMSpec]
+	MAC          *string `gorm:"column:mac"`
+	ImageID      int64
+	Username     string
+	Password     string
+	SystemVolume string
+	ExpiresAt    *micros
+	CreatedAt    micros `gorm:"autoCreateTime:false"`
+	DeletedAt    micros
+	StartedOnce  bool
+	LastError    string
+
+	ObservedAt     *micros
+	ObservedPower  string
+	ObservedNode   string
+	ObservedCPU    float64 `gorm:"column:observed_cpu"`
+	ObservedMemory int64
+	ObservedUptime int64
+	ObservedNetIn  int64
+	ObservedNetOut int64
+	ObservedDrift  string
+}
+
+func (vmRow) TableName() string { return "vms" }
+
+// observedColumns are written by SaveObservations only.
+var observedColumns = []string{
+	"observed_at", "observed_power", "observed_node", "observed_cpu", "observed_memory", "observed_uptime", "observed_net_in",
+	"observed_net_out", "observed_drift",
+}
+
+func vmPasswordContext(id int64) string { return fmt.Sprintf("vms/password/%d", id) }
+
+// vmRow leaves the password empty while the id it is bound to is not known.
+func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
+	liveName := strings.ToLower(vm.Name)
+	row = &vmRow{
+		ID: vm.ID, ClusterID: vm.ClusterID, NodeID: vm.NodeID, Kind: vm.Kind, VMID: vm.VMID, Name: vm.Name, LiveName: &liveName,
+		Owner: present(vm.Owner), Tenant: vm.Tenant, Status: int(vm.Status), TaskID: vm.TaskID,
+		Spec: document[broker.VMSpec]{vm.Spec}, MAC: present(strings.ToLower(vm.Spec.MAC)), ImageID: vm.ImageID,
+		Username: vm.Username, SystemVolume: vm.SystemVolume, ExpiresAt: fromTimePointer(vm.ExpiresAt),
+		CreatedAt: fromTime(vm.CreatedAt), StartedOnce: vm.StartedOnce, LastError: vm.LastError,
+		ObservedAt: fromTimePointer(vm.Observed.At), ObservedPower: vm.Observed.Power, ObservedNode: vm.Observed.Node,
+		ObservedCPU: vm.Observed.CPU, ObservedMemory: vm.Observed.Memory, ObservedUptime: vm.Observed.Uptime,
+		ObservedNetIn: vm.Observed.NetIn, ObservedNetOut: vm.Observed.NetOut, ObservedDrift: vm.Observed.Drift,
+	}
+	if vm.VMID != 0 {
+		row.LiveVMID = &row.VMID
+	}
+	if row.ID != 0 {
+		row.Password, err = s.secrets.Encrypt(vm.Password, vmPasswordContext(row.ID))
+	}
+	return row, err
+}
+
+func (s *session) vm(row *vmRow) (*broker.VM, error) {
+	password, err := s.secrets.Decrypt(row.Password, vmPasswordContext(row.ID))
+	if err != nil {
+		return nil, err
+	}
+	vm := &broker.VM{
+		ID: row.ID, ClusterID: row.ClusterID, NodeID: row.NodeID, Kind: row.Kind, VMID: row.VMID, Name: row.Name, Tenant: row.Tenant,
+		Status: broker.VMStatus(row.Status), TaskID: row.TaskID, Spec: row.Spec.value, ImageID: row.ImageID, Username: row.Username,
+		Password: password, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
+		StartedOnce: row.StartedOnce, LastError: row.LastError,
+		Observed: broker.Observed{
+			At: row.ObservedAt.timePointer(), Power: row.ObservedPower, Node: row.ObservedNode, CPU: row.ObservedCPU,
+			Memory: row.ObservedMemory, Uptime: row.ObservedUptime, NetIn: row.ObservedNetIn, NetOut: row.ObservedNetOut,
+			Drift: row.ObservedDrift,
+		},
+	}
+	if row.Owner != nil {
+		vm.Owner = *row.Owner
+	}
+	return vm, nil
+}
+
+// vmTaken says which of a VM's unique values another one has.
+func (s *session) vmTaken(err error, vm *broker.VM) error {
+	if err == nil || !s.engine.duplicate(err) {
+		return err
+	}
+	taken := &broker.Error{Kind: broker.Exists, Err: err}
+	switch {
+	case violates(err, "vms", "live_name"):
+		taken.Field, taken.Reason = "hostname", broker.ReasonHostnameTaken
+		taken.Detail = broker.ReasonHostnameTaken.In(broker.English, vm.Name)
+	case violates(err, "vms", "live_vmid"):
+		taken.Field, taken.Detail = "vmid", fmt.Sprintf("VMID %d belongs to another virtual machine", vm.VMID)
+	case violates(err, "vms", "mac"):
+		taken.Field, taken.Detail = "mac", fmt.Sprintf("MAC address %s belongs to another virtual machine", vm.Spec.MAC)
+	case violates(err, "vms", "owner"):
+		taken.Detail = "the owner mark belongs to another virtual machine"
+	default:
+		return err
+	}
+	return taken
+}
+
+func (s *session) InsertVM(ctx context.Context, vm *broker.VM) error {
+	return s.write(ctx, "add virtual machine", func(db *gorm.DB) error {
+		inserted := *vm
+		inserted.ID = 0
+		row, err := s.vmRow(&inserted)
+		if err != nil {
+			return err
+		}
+		if err := db.Create(row).Error; err != nil {
+			return s.vmTaken(err, vm)
+		}
+		if vm.Password != "" {
+			password, err := s.secrets.Encrypt(vm.Password, vmPasswordContext(row.ID))
+			if err != nil {
+				return err
+			}
+			if err := db.Exec("UPDATE vms SET password = ? WHERE id = ?", password, row.ID).Error; err != nil {
+				return err
+			}
+		}
+		vm.ID = row.ID
+		return nil
+	})
+}
+
+// FindVM does not find deleted VMs; nor do the other methods.
+func (s *session) FindVM(ctx context.Context, id int64) (*broker.VM, error) {
+	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB { return db.Where("id = ? AND deleted_at = 0", id) })
+}
+
+func (s *session) FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*broker.VM, error) {
+	return s.findVM(ctx, vmid, func(db *gorm.DB) *gorm.DB { return db.Where("cluster_id = ? AND live_vmid = ?", cluster, vmid) })
+}
+
+func (s *session) LockVM(ctx context.Context, id int64) (*broker.VM, error) {
+	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB {
+		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND deleted_at = 0", id)
+	})
+}
+
+func (s *session) findVM(ctx context.Context, key any, query func(db *gorm.DB) *gorm.DB) (found *broker.VM, err error) {
+	err = s.read(ctx, "find virtual machine", func(db *gorm.DB) error {
+		var row vmRow
+		result := query(db).Limit(1).Find(&row)
+		if result.Error != nil {
+			return result.Error
+		}
+		if result.RowsAffected == 0 {
+			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, key)
+		}
+		found, err = s.vm(&row)
+		return err
+	})
+	return found, err
+}
+
+func (s *session) UpdateVM(ctx context.Context, vm *broker.VM) error {
+	return s.write(ctx, "change virtual machine", func(db *gorm.DB) error {
+		row, err := s.vmRow(vm)
+		if err != nil {
+			return err
+		}
+		result := db.Select("*").Omit(append([]string{"id", "created_at", "deleted_at"}, observedColumns...)...).
+			Where("deleted_at = 0").Updates(row)
+		if result.Error != nil {
+			return s.vmTaken(result.Error, vm)
+		}
+		if result.RowsAffected > 0 {
+			return nil
+		}
+		var rows int64
+		if err := db.Model(&vmRow{}).Where("id = ?", vm.ID).Count(&rows).Error; err != nil {
+			return err
+		}
+		if rows == 0 {
+			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, vm.ID)
+		}
+		return broker.Errorf(broker.Conflict, "virtual machine %d was deleted", vm.ID)
+	})
+}
+
+// MarkVMDeleted frees the name, the MAC address and the place at its VMID; a VM that is deleted already stays as it is.
+func (s *session) MarkVMDeleted(ctx context.Context, id int64, at time.Time) error {
+	return s.write(ctx, "remove virtual machine", func(db *gorm.DB) error {
+		var row vmRow
+		query := db.Select("id", "deleted_at").Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", id).Limit(1).Find(&row)
+		if query.Error != nil {
+			return query.Error
+		}
+		if query.RowsAffected == 0 {
+			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, id)
+		}
+		if row.DeletedAt != 0 {
+			return nil
+		}
+		return db.Model(&row).Updates(map[string]any{
+			"deleted_at": fromTime(at), "live_name": nil, "live_vmid": nil, "mac": nil, "task_id": nil,
+		}).Error
+	})
+}

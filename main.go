@@ -27,6 +27,7 @@ const (
 type commandLine struct {
 	Controlled controlledCommand `cmd:"" help:"The daemon on a hypervisor node."`
 	Vncproxy   vncproxyCommand   `cmd:"" help:"The console proxy between browsers and screens."`
+	Lab        labCommand        `cmd:"" help:"A cluster that answers like Proxmox VE, for demo, tests and benchmarks."`
 	Version    versionCommand    `cmd:"" help:"Show which build this is."`
 }
 

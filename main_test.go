@@ -80,6 +80,7 @@ func TestExitStatusAndMessage(t *testing.T) {
 		{name: "validation", arguments: "controlled --data-dir var --log-level loud", status: 2,
 			stderr: "gantry controlled: --data-dir: data_dir: must be an absolute path\n" +
 				"gantry controlled: --log-level: log.level: \"loud\" must be debug, info, warn or error\n"},
+		{name: "named flags", arguments: "lab --pve 7 --nodes 0 --latency fast", status: 2, stderr: "gantry lab: --latency: latency: \"fast\" is not a duration such as 10s, 5m or 24h\n"},
 		{name: "missing secret", arguments: "vncproxy", status: 2, stderr: "gantry vncproxy: secret: must be set\n"},
 		{name: "health of nothing", arguments: "vncproxy health --set secret=x --listen 127.0.0.1:1", status: 1,
 			stderr: "gantry vncproxy: health check: dial tcp 127.0.0.1:1: connect: connection refused\n"},

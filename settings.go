@@ -19,6 +19,8 @@ type settingsFlags struct {
 	DataDir   string   `help:"Setting data_dir: what has to survive restarts." placeholder:"DIR"`
 	LogLevel  string   `help:"Setting log.level: debug, info, warn or error." placeholder:"LEVEL"`
 	LogFormat string   `help:"Setting log.format: json or text." placeholder:"FORMAT"`
+
+	named []config.Flag // those of one program only
 }
 
 // flags gives --set first, so that a flag of its own wins.
@@ -41,7 +43,7 @@ func (f settingsFlags) flags() ([]config.Flag, error) {
 			flags = append(flags, named)
 		}
 	}
-	return flags, nil
+	return append(flags, f.named...), nil
 }
 
 // loadSettings reads a program's settings from all sources.

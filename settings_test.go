@@ -21,6 +21,7 @@ func TestExamplesAreTheDefaults(t *testing.T) {
 	vncproxy.Secret = "x" // has no default, so the flag below sets it in both
 	checkExample(t, "server", server.DefaultConfig())
 	checkExample(t, "controlled", defaultControlledSettings())
+	checkExample(t, "lab", defaultLabSettings())
 	checkExample(t, "vncproxy", vncproxy, config.Flag{Key: "secret", Value: "x", Name: "--set"})
 }
 

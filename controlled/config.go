@@ -1,12 +1,11 @@
 package controlled
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"time"
+
+	"gantry/internal/config"
 )
 
 // Config is the daemon's configuration. Start from DefaultConfig.
@@ -53,7 +52,7 @@ type Config struct {
 	// SupervisorCommand is the program, with leading arguments, that runs one operation; the operation's folder is
 	// appended and it must call RunOperation. Empty means this executable with "controlled run-operation".
 	SupervisorCommand []string `yaml:"-"`
-	// Version is what GET /version answers.
+	// Version is what GET /version answers; empty means this build's.
 	Version string `yaml:"-"`
 	// Logger takes the daemon's log; nil means slog.Default().
 	Logger *slog.Logger `yaml:"-"`
@@ -78,40 +77,33 @@ func DefaultConfig() Config {
 		OperationDeadline:    4 * time.Hour,
 		OperationRetention:   7 * 24 * time.Hour,
 		CommandTimeout:       time.Minute,
-		Version:              "dev",
 	}
 }
 
 // Validate names every setting that cannot work.
 func (c Config) Validate() error {
-	var problems []error
-	complain := func(bad bool, text string) {
-		if bad {
-			problems = append(problems, errors.New(text))
-		}
-	}
-	_, _, err := net.SplitHostPort(c.Listen)
-	complain(err != nil, "listen: must be address:port")
-	complain(!filepath.IsAbs(c.DataDir), "data_dir: must be an absolute path")
-	complain(len(c.ImageDirs) == 0, "image_dirs: at least one folder is needed")
+	var checks config.Checks
+	checks.Check("listen", config.ListenAddress(c.Listen))
+	checks.Require(filepath.IsAbs(c.DataDir), "data_dir", "must be an absolute path")
+	checks.Require(len(c.ImageDirs) > 0, "image_dirs", "at least one folder is needed")
 	for _, dir := range c.ImageDirs {
-		complain(!folderUsable(dir), fmt.Sprintf("image_dirs: %q must be an absolute path below /", dir))
+		checks.Require(folderUsable(dir), "image_dirs", "%q must be an absolute path below /", dir)
 	}
 	for _, dir := range c.ReadDirs {
-		complain(!folderUsable(dir), fmt.Sprintf("read_dirs: %q must be an absolute path below /", dir))
+		checks.Require(folderUsable(dir), "read_dirs", "%q must be an absolute path below /", dir)
 	}
-	complain(len(c.QMCommand) == 0 || c.QMCommand[0] == "", "qm_command: must name a program")
-	complain(c.MaxDownloadBytes < 1, "max_download_bytes: must be at least 1")
-	complain(c.MaxDownloads < 1, "max_downloads: must be at least 1")
-	complain(c.DownloadAttempts < 1, "download_attempts: must be at least 1")
-	complain(c.DownloadRetryDelay <= 0, "download_retry_delay: must be positive")
-	complain(c.DownloadStallTimeout <= 0, "download_stall_timeout: must be positive")
-	complain(c.DownloadDeadline <= 0, "download_deadline: must be positive")
-	complain(c.MaxOperations < 1, "max_operations: must be at least 1")
-	complain(c.OperationDeadline <= 0, "operation_deadline: must be positive")
-	complain(c.OperationRetention < time.Hour, "operation_retention: must be at least an hour")
-	complain(c.CommandTimeout <= 0 || c.CommandTimeout > maxCommandTimeout, "command_timeout: must be between 0 and 5 minutes")
-	return errors.Join(problems...)
+	checks.Require(len(c.QMCommand) > 0 && c.QMCommand[0] != "", "qm_command", "must name a program")
+	checks.Require(c.MaxDownloadBytes > 0, "max_download_bytes", "must be at least 1")
+	checks.Require(c.MaxDownloads > 0, "max_downloads", "must be at least 1")
+	checks.Require(c.DownloadAttempts > 0, "download_attempts", "must be at least 1")
+	checks.Require(c.DownloadRetryDelay > 0, "download_retry_delay", "must be positive")
+	checks.Require(c.DownloadStallTimeout > 0, "download_stall_timeout", "must be positive")
+	checks.Require(c.DownloadDeadline > 0, "download_deadline", "must be positive")
+	checks.Require(c.MaxOperations > 0, "max_operations", "must be at least 1")
+	checks.Require(c.OperationDeadline > 0, "operation_deadline", "must be positive")
+	checks.Require(c.OperationRetention >= time.Hour, "operation_retention", "must be at least an hour")
+	checks.Require(c.CommandTimeout > 0 && c.CommandTimeout <= maxCommandTimeout, "command_timeout", "must be positive, %s at most", maxCommandTimeout)
+	return checks.Err()
 }
 
 // maxCommandTimeout keeps waited-for commands inside the HTTP server's write timeout.

@@ -38,21 +38,28 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	base := t.TempDir()
-	n := &node{t: t, images: filepath.Join(base, "images"), qmDir: filepath.Join(base, "qm"), config: DefaultConfig()}
+	n := &node{t: t, config: configOf(base, self)}
+	n.images, n.qmDir = n.config.ImageDirs[0], n.config.QMCommand[2]
 	if err := errors.Join(os.Mkdir(n.images, 0o755), os.Mkdir(n.qmDir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	n.config.Listen = "127.0.0.1:0"
-	n.config.DataDir = filepath.Join(base, "data")
-	n.config.ImageDirs = []string{n.images}
-	n.config.ReadDirs = nil
-	n.config.QMCommand = []string{self, "fake-qm", n.qmDir}
-	n.config.SupervisorCommand = []string{self, "run-operation"}
-	n.config.AllowPrivateDownloads = true
-	n.config.DownloadRetryDelay = time.Millisecond
-	n.config.Version = "1.2.3"
-	n.config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	return n
+}
+
+// configOf is a configuration with all folders below base and the test binary in qm's place.
+func configOf(base, self string) Config {
+	config := DefaultConfig()
+	config.Listen = "127.0.0.1:0"
+	config.DataDir = filepath.Join(base, "data")
+	config.ImageDirs = []string{filepath.Join(base, "images")}
+	config.ReadDirs = nil
+	config.QMCommand = []string{self, "fake-qm", filepath.Join(base, "qm")}
+	config.SupervisorCommand = []string{self, "run-operation"}
+	config.AllowPrivateDownloads = true
+	config.DownloadRetryDelay = time.Millisecond
+	config.Version = "1.2.3"
+	config.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	return config
 }
 
 // start runs the daemon in this process until the test ends or halt.

@@ -21,6 +21,7 @@ import (
 
 	wire "gantry/internal/controlledclient"
 	"gantry/internal/tlspin"
+	"gantry/internal/version"
 )
 
 const (
@@ -139,6 +140,9 @@ func start(ctx context.Context, config Config, lock *os.File) (*Server, error) {
 func complete(config Config) (Config, error) {
 	if config.Logger == nil {
 		config.Logger = slog.Default()
+	}
+	if config.Version == "" {
+		config.Version = version.Current().Version
 	}
 	if len(config.SupervisorCommand) == 0 {
 		self, err := os.Executable()

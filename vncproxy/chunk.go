@@ -9,7 +9,9 @@ const (
 	upChunk   = 16 << 10
 )
 
-// chunks lends buffers of one size. A pump holds one only while data is moving, so an idle console costs no buffer.
+// chunks lends buffers of one size. A pump holds one only while data is moving, so an idle console costs no buffer; one whose
+// browser lags behind holds one until the browser took the data or StallTimeout ends it. Smaller down chunks cost throughput:
+// 32 KiB about half of it.
 type chunks struct{ pool sync.Pool }
 
 func newChunks(size int) *chunks {

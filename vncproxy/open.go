@@ -33,8 +33,8 @@ func (p *Proxy) open(w http.ResponseWriter, r *http.Request) {
 	}
 	target, refusal := p.redeem(w, r, client)
 	if refusal != nil {
+		p.refuse(w, r, client, refusal) // holds its place meanwhile, so that bad links don't get more room than good ones
 		p.sessions.release(client)
-		p.refuse(w, r, client, refusal)
 		return
 	}
 	browser, err := accept(w, r)
@@ -69,7 +69,7 @@ func hasWord(values []string, word string) bool {
 
 // accept upgrades the request. The origin was checked before the token was spent, by a rule that Accept does not know.
 func accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
-	return websocket.Accept(w, r, &websocket.AcceptOptions{
+	return websocket.Accept(slimHijacker{w}, r, &websocket.AcceptOptions{
 		Subprotocols:    []string{"binary"},
 		OriginPatterns:  []string{"*"},
 		CompressionMode: websocket.CompressionDisabled,

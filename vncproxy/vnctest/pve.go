@@ -28,6 +28,7 @@ type PVE struct {
 	mu         sync.Mutex
 	status     int // answered instead of a websocket; 0 = none
 	tickets    map[string]bool
+	reuse      bool
 	violations []string
 	conns      map[*frameConn]bool
 }
@@ -63,6 +64,13 @@ func (p *PVE) Answer(status int) {
 	p.status = status
 }
 
+// ReuseTickets lets one ticket open many consoles, for benchmarks.
+func (p *PVE) ReuseTickets() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reuse = true
+}
+
 // Violations lists the breaches of protocol that were met.
 func (p *PVE) Violations() []string {
 	p.mu.Lock()
@@ -93,8 +101,8 @@ func (p *PVE) Target() consoleapi.Target {
 	}
 }
 
-// refuse answers as PVE does: the text is in the status line's reason in real life; net/http has no way to set that, and
-// nobody may rely on it.
+// refusal is the status with which PVE turns a request away, or 0. The real one also says why in the status line's reason, which
+// net/http can't set and nobody may rely on.
 func (p *PVE) refusal(r *http.Request) (status int) {
 	query := r.URL.Query()
 	port, err := strconv.Atoi(query.Get("port"))
@@ -117,7 +125,9 @@ func (p *PVE) refusal(r *http.Request) (status int) {
 		p.violations = append(p.violations, "extensions "+r.Header.Get("Sec-WebSocket-Extensions"))
 		return http.StatusBadRequest
 	}
-	delete(p.tickets, ticket)
+	if !p.reuse {
+		delete(p.tickets, ticket)
+	}
 	return 0
 }
 

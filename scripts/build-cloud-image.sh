@@ -24,6 +24,11 @@ mkdir -p "$(dirname "$1")"
 output=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 source=$(cd "$(dirname "$0")" && pwd)
 packages=$(dirname "$output")/packages
+mkdir -p "$packages"
+
+# Two targets of one parallel make, or the tests of two Go packages, may want an image at once.
+exec 9>"$packages/lock"
+flock -w 600 9
 
 # Inputs: this script, what it copies in, and the tag. Debian's package versions are none: a new kernel in the archive
 # is no reason to build again.
@@ -47,7 +52,6 @@ fetch() {
 	# The meta package names the current kernel.
 	kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^  Depends: //p' | head -n 1)
 	[ -n "$kernel" ] || return 1
-	mkdir -p "$packages"
 	find "$packages" -name '*.deb' -delete
 	# apt's unprivileged download user often cannot write here; it warns and goes on as ourselves.
 	(cd "$packages" && apt-get -qq -o Acquire::Retries=3 download "$kernel" "${wanted[@]}") >"$work/apt.log" 2>&1
@@ -155,7 +159,7 @@ TIMEOUT 0
 LABEL linux
   KERNEL vmlinuz
   INITRD initrd
-  APPEND console=ttyS0,115200 console=tty0 quiet loglevel=3 panic=5 no_timer_check audit=0 apparmor=0
+  APPEND console=ttyS0,115200 console=tty0 quiet loglevel=3 panic=5 no_timer_check audit=0 apparmor=0 mitigations=off init_on_alloc=0
 BOOT
 export MTOOLS_SKIP_CHECK=1
 mcopy -i "$boot" "$work/kernel/boot/vmlinuz-$version" ::vmlinuz

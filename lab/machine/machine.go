@@ -12,6 +12,9 @@ import (
 // ErrNotRunning is returned by Process methods once the guest has ended.
 var ErrNotRunning = errors.New("guest is not running")
 
+// ErrNoAgent is returned by Process.Agent when nothing in the guest answers; the text is the one PVE answers with.
+var ErrNoAgent = errors.New("QEMU guest agent is not running")
+
 // Backend keeps volumes and runs guests. All paths are absolute paths inside the lab's data directory.
 // Implementations are safe for concurrent use. Errors carry the text that a real node would print (qemu-img's stderr).
 type Backend interface {

@@ -1,0 +1,43 @@
+package task_test
+
+import (
+	"context"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gantry/internal/mariadbtest"
+	"gantry/internal/secrets"
+	"gantry/server/store"
+)
+
+var mariadb *mariadbtest.Server
+
+func TestMain(m *testing.M) { os.Exit(mariadbtest.Main(m, &mariadb)) }
+
+// databases gives a fresh DSN of each kind.
+var databases = map[string]func(t testing.TB) string{
+	"sqlite":  func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "gantry.db") },
+	"mariadb": func(t testing.TB) string { return mariadb.Database(t) },
+}
+
+// openStore opens a database; a second call with the same DSN is a second server.
+func openStore(t testing.TB, dsn string) *store.Store {
+	t.Helper()
+	keyring, err := secrets.Open("", base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := store.Open(context.Background(), store.Config{DSN: dsn, Secrets: keyring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := opened.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return opened
+}

@@ -96,8 +96,12 @@ func TestComposeSecrets(t *testing.T) {
 	if got := value("server", "GANTRY_SERVER_DATABASE_DSN"); got != want {
 		t.Errorf("the server's DSN is %q, want %q", got, want)
 	}
-	if secret := value("vncproxy", "GANTRY_VNCPROXY_SECRET"); len(secret) < 40 || secret == password {
+	secret := value("vncproxy", "GANTRY_VNCPROXY_SECRET")
+	if len(secret) < 40 || secret == password {
 		t.Errorf("the console proxy's secret is %q", secret)
+	}
+	if got := value("server", "GANTRY_SERVER_CONSOLE_PROXY_SECRET"); got != secret {
+		t.Errorf("the server knows %q as the console proxy's secret %q", got, secret)
 	}
 }
 
@@ -112,8 +116,8 @@ func TestMakeSecretsKeepsWhatIsThere(t *testing.T) {
 	if err := os.Remove(filepath.Join(folder, "mysql.env")); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(root+"scripts/make-secrets.sh", folder).CombinedOutput(); err == nil || !strings.Contains(string(out), "share a password") {
-		t.Errorf("half of a pair: %v %s", err, out)
+	if out, err := exec.Command(root+"scripts/make-secrets.sh", folder).CombinedOutput(); err == nil || !strings.Contains(string(out), "share passwords") {
+		t.Errorf("part of the files: %v %s", err, out)
 	}
 }
 

@@ -20,6 +20,7 @@ const gibibyte = 1 << 30
 
 // TestGuest follows one real guest from its image to its end.
 func TestGuest(t *testing.T) {
+	t.Parallel()
 	image := qemutest.CloudImage(t)
 	backend := newBackend(t, "")
 	ctx := t.Context()
@@ -140,6 +141,53 @@ func TestGuest(t *testing.T) {
 	if _, err := second.Attach(ctx, spec); !errors.Is(err, machine.ErrNotRunning) {
 		t.Errorf("Attach after the end: %v", err)
 	}
+}
+
+// TestGuestWithOtherData boots another image from another bus, with network-config version 2 and passwords in plain text.
+func TestGuestWithOtherData(t *testing.T) {
+	t.Parallel()
+	image := qemutest.CloudImageTagged(t, "other")
+	backend := newBackend(t, filepath.Dir(image))
+	folder := t.TempDir()
+	disk, data, seed := filepath.Join(folder, "disk.qcow2"), filepath.Join(folder, "data.raw"), filepath.Join(folder, "seed.iso")
+	if err := backend.CloneVolume(t.Context(), image, disk, "qcow2", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := backend.CreateVolume(t.Context(), data, "raw", 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := backend.WriteCloudInit(t.Context(), seed, machine.CloudInit{
+		MetaData: "instance-id: i-1\nlocal-hostname: db-102\n",
+		UserData: "#cloud-config\nchpasswd:\n  list: |\n    debian:plain: text\n    operator:$6$salt$hash\nssh_authorized_keys:\n- ssh-ed25519 AAAA a@b\n- ssh-rsa BBBB\n",
+		NetworkConfig: "version: 2\nethernets:\n  id0:\n    match: {macaddress: 'BC:24:11:00:02:01'}\n    set-name: wan0\n" +
+			"    addresses: [192.0.2.10/27, \"2001:db8::10/64\"]\n    routes:\n      - to: default\n        via: 192.0.2.30\n" +
+			"    nameservers:\n      addresses: [192.0.2.53, 192.0.2.54]\n  eth1:\n    dhcp4: true # user mode\n",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	spec := bareSpec(t, 102)
+	spec.MemoryMB, spec.Cores, spec.Serial = 256, 2, true
+	spec.Disks = []machine.Disk{
+		{Key: "virtio0", Path: disk, Format: "qcow2"}, {Key: "scsi1", Path: data, Format: "raw"}, {Key: "ide2", Path: seed, CDROM: true},
+	}
+	spec.NICs = []machine.NIC{{Key: "net0", MAC: "BC:24:11:00:02:01"}, {Key: "net1", MAC: "BC:24:11:00:02:02"}}
+	spec.Boot = []string{"ide2", "virtio0"}
+	guest := start(t, backend, spec)
+	ready := qemutest.WaitReady(t, filepath.Join(spec.RunDir, serialLog), 1)
+	for field, want := range map[string]string{
+		"image": "other", "hostname": "db-102", "user": "debian", "ssh-keys": "2", "gateway": "192.0.2.30", "instance-id": "i-1",
+		"disks": "sda:33554432,vda:67108864", "disk-size": "67108864", "cpus": "2",
+	} {
+		if ready[field] != want {
+			t.Errorf("ready line says %s=%q, want %q", field, ready[field], want)
+		}
+	}
+	for _, want := range []string{"192.0.2.10/27", "2001:db8::10/64", "10.0.2.15/24"} {
+		if !strings.Contains(ready["address"], want) {
+			t.Errorf("addresses %s lack %s", ready["address"], want)
+		}
+	}
+	logIn(t, guest, "debian", "plain: text")
 }
 
 // cloudInit is what PVE writes for a guest.

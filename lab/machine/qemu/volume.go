@@ -139,12 +139,11 @@ func (b *Backend) VolumeInfo(ctx context.Context, path string) (machine.VolumeIn
 	if err != nil {
 		return machine.VolumeInfo{}, err
 	}
-	return machine.VolumeInfo{
-		Format:      info.Format,
-		VirtualSize: info.VirtualSize,
-		UsedSize:    info.ActualSize,
-		Backing:     info.FullBackingFilename,
-	}, nil
+	volume := machine.VolumeInfo{Format: info.Format, VirtualSize: info.VirtualSize, UsedSize: info.ActualSize}
+	if info.FullBackingFilename != "" {
+		volume.Backing = filepath.Clean(info.FullBackingFilename)
+	}
+	return volume, nil
 }
 
 // imageInfo is what is used of `qemu-img info --output=json`.

@@ -27,16 +27,20 @@ func WithLive(ctx context.Context, record VM, vm *broker.VM, live Live) VM {
 		return record
 	}
 	var waiting sync.WaitGroup
+	var defect any
 	waiting.Go(func() {
-		if current, err := live.Live(ctx, vm); err == nil && current != nil {
-			record.Current = map[string]any{"data": current}
-		}
-	})
-	waiting.Go(func() {
+		defer func() { defect = recover() }() // a goroutine's panic would end the whole program
 		if samples, err := live.History(ctx, vm, "day", "AVERAGE"); err == nil {
 			record.RRDData = &Samples{Data: samples}
 		}
 	})
+	current, err := live.Live(ctx, vm)
 	waiting.Wait()
+	if defect != nil {
+		panic(defect) // here the call's own recovery takes it
+	}
+	if err == nil && current != nil {
+		record.Current = map[string]any{"data": current}
+	}
 	return record
 }

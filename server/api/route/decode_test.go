@@ -158,13 +158,19 @@ func TestRoutesWithMistakesAreRefused(t *testing.T) {
 		"field without a name":         Of(good, func(context.Context, *Call, struct{ A int }) (Null, error) { return nil, nil }),
 		"field that can't be read": Of(good, func(context.Context, *Call, struct {
 			A chan int `json:"a"`
-		}) (Null, error) { return nil, nil }),
+		}) (Null, error) {
+			return nil, nil
+		}),
 		"unknown rule": Of(good, func(context.Context, *Call, struct {
 			A int `json:"a" rule:"even"`
-		}) (Null, error) { return nil, nil }),
+		}) (Null, error) {
+			return nil, nil
+		}),
 		"path field that is not in it": Of(good, func(context.Context, *Call, struct {
 			A int `json:"a" in:"path"`
-		}) (Null, error) { return nil, nil }),
+		}) (Null, error) {
+			return nil, nil
+		}),
 	} {
 		if flawed.Check() == nil {
 			t.Errorf("%s: accepted", name)

@@ -1,0 +1,248 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"gantry/server/broker"
+)
+
+// contractFile is the documentation of the AMS calls as data.
+const contractFile = "../../../shared/contract/ams.json"
+
+// documentedCall is one call of it.
+type documentedCall struct {
+	Method    string           `json:"method"`
+	Path      string           `json:"path"`
+	Body      any              `json:"body"`
+	Responses []map[string]any `json:"responses"`
+}
+
+// served are the documented calls that this API has, with what their example needs: ids of things that exist here, and a query
+// or path where the documentation shows none. "vm" stands for the id of a machine.
+var served = map[string]struct {
+	path string
+	set  map[string]any
+}{
+	"POST /{adminPath}/loginDo":                      {set: map[string]any{"username": "{username}", "password": "{password}"}},
+	"POST /{adminPath}/insertApiKey":                 {},
+	"GET /{adminPath}/selectApiByPage":               {},
+	"PUT /{adminPath}/disableApi/{id}":               {path: "disableApi/1"},
+	"PUT /{adminPath}/enableApi/{id}":                {path: "enableApi/1"},
+	"DELETE /{adminPath}/deleteApi":                  {path: "deleteApi?id=2"},
+	"POST /admin/insertNodeMaster":                   {path: "insertNodeMaster", set: map[string]any{"nodeName": "pve2"}},
+	"GET /{adminPath}/selectNodeByPage":              {},
+	"POST /{adminPath}/insertIpPoolByMask":           {set: map[string]any{"nodeId": 1, "gateway": "23.94.248.33"}}, // stocked has the example's pool
+	"POST /{adminPath}/insertIpPoolByRange":          {set: map[string]any{"poolId": 2}},
+	"GET /{adminPath}/selectIpPoolList":              {},
+	"GET /{adminPath}/selectIpListByPoolId":          {path: "selectIpListByPoolId?poolid=1&page=1&size=50"},
+	"POST /{adminPath}/insertOs":                     {set: map[string]any{"downType": 0}}, // the example says 37, the text 0 or 1
+	"GET /{adminPath}/selectOsByPage":                {},
+	"POST /{adminPath}/downloadOs":                   {set: map[string]any{"osId": 1, "nodeId": 1}},
+	"POST /{adminPath}/createVm":                     {set: map[string]any{"nodeid": 1}},
+	"GET /{adminPath}/getVmByPage":                   {},
+	"GET /{adminPath}/getVmHostInfo":                 {path: "getVmHostInfo?hostId=vm"},
+	"PUT /{adminPath}/power/{hostId}/{action}":       {path: "power/vm/stop"},
+	"PUT /{adminPath}/reinstall":                     {set: map[string]any{"hostId": "vm", "os": 1, "newPassword": "string"}},
+	"DELETE /{adminPath}/delete/{hostId}":            {path: "delete/vm"},
+	"GET /{adminPath}/{node}/getVnc":                 {path: "pve/getVnc?hostId=vm&page=1&size=5"},
+	"POST /api/v1/{nodeType}/cerateVM":               {},
+	"GET /api/v1/{nodeType}/getVmInfo":               {path: "/api/v1/pve/getVmInfo?hostId=vm"},
+	"PUT /api/v1/{nodeType}/power/{hostId}/{action}": {path: "/api/v1/pve/power/vm/stop"},
+	"PUT /api/v1/{nodeType}/reinstall":               {set: map[string]any{"hostId": "vm", "os": 1}},
+	"DELETE /api/v1/{nodeType}/delete/{hostId}":      {path: "/api/v1/pve/delete/vm"},
+	"GET /api/v1/{node}/getVnc":                      {path: "/api/v1/pve/getVnc?hostId=vm&page=1&size=5"},
+	"GET /api/v1/status":                             {},
+	"GET /api/common/cpuType":                        {},
+	"GET /api/common/osType":                         {},
+	"GET /api/common/osArch":                         {},
+	"GET /api/common/version":                        {},
+}
+
+// free are places in replies whose keys are data: they may differ from the example's.
+var free = map[string]bool{
+	"data.records[].vmhost.task": true, "data.vmhost.task": true, // times of orders
+	"data.records[].current.data": true, "data.current.data": true, "data.rrddata.data[]": true, // the hypervisor's own
+	"data.vmhost.dataDisk": true, "data.os.nodeStatus": true,
+}
+
+// absent are places that have a value in the example and none here: regions can't be made yet.
+var absent = map[string]bool{"data.area": true}
+
+func readContract(t *testing.T) map[string]documentedCall {
+	t.Helper()
+	text, err := os.ReadFile(contractFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("the documentation's data is not here: " + contractFile)
+	}
+	check(t, err)
+	var calls []documentedCall
+	check(t, json.Unmarshal(text, &calls))
+	result := map[string]documentedCall{}
+	for _, call := range calls {
+		result[call.Method+" "+call.Path] = call
+	}
+	return result
+}
+
+func TestDocumentedExamplesAreAnsweredAsDocumented(t *testing.T) {
+	contract := readContract(t)
+	for key, needs := range served {
+		t.Run(key, func(t *testing.T) {
+			call, found := contract[key]
+			if !found {
+				t.Fatal("not in the documentation")
+			}
+			f := stocked(t)
+			f.addProxy(t, "本地测试")
+			check(t, f.store.InsertPool(t.Context(), &broker.AddressPool{
+				Name: "empty", NodeID: 1, Gateway: netip.MustParseAddr("192.168.1.254"), Prefix: 24, DNS1: "8.8.8.8", CreatedAt: time.Now(),
+			}))
+			f.admin(t, "POST", "insertApiKey", `{"info":"接口2"}`)
+			vm := f.order(t, `{"nodeid":1,"os":1,"dataDisk":{"1":40}}`)
+			f.setStatus(t, vm.HostID, broker.VMRunning)
+			now := time.Now().UTC()
+			check(t, f.store.SaveObservations(t.Context(), 1, []broker.VMObservation{{
+				VM: vm.HostID, NodeID: 1, Observed: broker.Observed{At: &now, Power: "running", Node: "pve"},
+			}}))
+			got := f.sendExample(t, call, needs.path, needs.set, fmt.Sprint(vm.HostID))
+			if got.status != 200 || got.Code != 20000 || got.Message != "请求成功" {
+				t.Fatalf("answer %d %s\n%s", got.status, got.text, f.errors())
+			}
+			var answer map[string]any
+			check(t, json.Unmarshal([]byte(got.text), &answer))
+			for _, documented := range call.Responses {
+				if code, _ := documented["code"].(float64); code != 20000 {
+					continue
+				}
+				for _, difference := range differences("data", documented["data"], answer["data"]) {
+					t.Error(difference)
+				}
+			}
+		})
+	}
+}
+
+// sendExample sends the documented example with the ids of this fixture.
+func (f *fixture) sendExample(t *testing.T, call documentedCall, path string, set map[string]any, vm string) reply {
+	t.Helper()
+	fill := strings.NewReplacer("{username}", f.username, "{password}", f.password)
+	if path == "" {
+		path = strings.NewReplacer("/{adminPath}/", "", "{nodeType}", "pve").Replace(call.Path)
+	}
+	path = strings.ReplaceAll(path, "vm/", vm+"/")
+	path = strings.TrimSuffix(strings.ReplaceAll(strings.ReplaceAll(path, "=vm", "="+vm), "/vm", "/"+vm), "")
+	header := map[string]string{"Authorization": f.basic}
+	if !strings.HasPrefix(path, "/api/") {
+		path, header["Authorization"] = "/"+adminPath+"/"+path, f.token
+	}
+	body := ""
+	if example, ok := call.Body.(map[string]any); ok {
+		for name, value := range set {
+			if text, isText := value.(string); isText {
+				if value = fill.Replace(text); text == "vm" {
+					value = vm
+				}
+			}
+			example[name] = value
+		}
+		text, err := json.Marshal(example)
+		check(t, err)
+		body = string(text)
+	}
+	return f.send(t, call.Method, path, header, body)
+}
+
+// differences compares an answer with a documented one: every documented key is there, with the documented JSON type. A
+// documented null says nothing about the type. Additional keys are allowed.
+func differences(place string, documented, got any) []string {
+	if documented == nil || (free[place] && got != nil) || (absent[place] && got == nil) {
+		return nil
+	}
+	if want, is := jsonType(documented), jsonType(got); want != is {
+		return []string{fmt.Sprintf("%s is %s (%v), documented %s (%v)", place, is, got, want, documented)}
+	}
+	var found []string
+	switch known := documented.(type) {
+	case map[string]any:
+		values := got.(map[string]any)
+		for name, inner := range known {
+			value, exists := values[name]
+			if !exists {
+				found = append(found, fmt.Sprintf("%s.%s is missing", place, name))
+				continue
+			}
+			found = append(found, differences(place+"."+name, inner, value)...)
+		}
+	case []any:
+		items := got.([]any)
+		if len(items) == 0 && len(known) > 0 {
+			return []string{place + " is empty"}
+		}
+		if len(known) > 0 {
+			found = append(found, differences(place+"[]", common(known), items[0])...)
+		}
+	}
+	return found
+}
+
+// common is what the example's items have in common: a key that is null in one of them may be null.
+func common(items []any) any {
+	first, isObject := items[0].(map[string]any)
+	if !isObject {
+		return items[0]
+	}
+	result := map[string]any{}
+	for name, value := range first {
+		result[name] = value
+		for _, item := range items {
+			if other, isObject := item.(map[string]any); isObject && other[name] == nil {
+				result[name] = nil
+			}
+		}
+	}
+	return result
+}
+
+func jsonType(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case float64:
+		return "number"
+	case string:
+		return "string"
+	case []any:
+		return "array"
+	}
+	return "object"
+}
+
+// TestTheContractTestSeesDifferences keeps the comparison honest.
+func TestTheContractTestSeesDifferences(t *testing.T) {
+	documented := map[string]any{"a": 1.0, "b": []any{map[string]any{"c": "x"}}, "d": nil}
+	for name, each := range map[string]struct {
+		got  any
+		want int
+	}{
+		"the same":      {map[string]any{"a": 2.0, "b": []any{map[string]any{"c": "y"}}, "d": 1.0, "e": true}, 0},
+		"missing key":   {map[string]any{"a": 2.0, "b": []any{map[string]any{"c": "y"}}}, 1},
+		"another type":  {map[string]any{"a": "2", "b": []any{map[string]any{"c": 1.0}}, "d": nil}, 2},
+		"null":          {map[string]any{"a": nil, "b": []any{map[string]any{"c": "y"}}, "d": nil}, 1},
+		"empty list":    {map[string]any{"a": 2.0, "b": []any{}, "d": nil}, 1},
+		"not an object": {nil, 1},
+	} {
+		if got := differences("data", documented, each.got); len(got) != each.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -27,21 +27,22 @@ func (addressRow) TableName() string { return "addresses" }
 
 // joinedAddress is an address with what readers want of its pool.
 type joinedAddress struct {
-	addressRow `gorm:"embedded"`
-	Gateway    string
-	Prefix     int
-	DNS1       string `gorm:"column:dns1"`
-	DNS2       string `gorm:"column:dns2"`
+	Row     addressRow `gorm:"embedded"` // exported: gorm passes over other fields
+	Gateway string
+	Prefix  int
+	DNS1    string `gorm:"column:dns1"`
+	DNS2    string `gorm:"column:dns2"`
 }
 
 func (r *joinedAddress) noun() (broker.Address, error) {
-	ip, err := netip.ParseAddr(r.IP)
+	ip, err := netip.ParseAddr(r.Row.IP)
 	if err != nil {
 		return broker.Address{}, err
 	}
 	gateway, err := netip.ParseAddr(r.Gateway)
 	return broker.Address{
-		ID: r.ID, PoolID: r.PoolID, NodeID: r.NodeID, ClusterID: r.ClusterID, IP: ip, State: broker.AddressState(r.State), VM: r.VM,
+		ID: r.Row.ID, PoolID: r.Row.PoolID, NodeID: r.Row.NodeID, ClusterID: r.Row.ClusterID, IP: ip,
+		State: broker.AddressState(r.Row.State), VM: r.Row.VM,
 		Gateway: gateway, Prefix: r.Prefix, DNS1: r.DNS1, DNS2: r.DNS2,
 	}, err
 }

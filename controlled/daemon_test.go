@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,7 @@ func (n *node) spawn() *os.Process {
 		n.t.Fatal(err)
 	}
 	command := exec.Command(self, "daemon", file)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that kill can end the whole group, as a terminal or a supervisor does
 	var log bytes.Buffer
 	command.Stderr = &log
 	output, err := command.StdoutPipe()
@@ -141,10 +143,10 @@ func (n *node) spawn() *os.Process {
 	return command.Process
 }
 
-// kill ends a spawned daemon as kill -9 does and waits until it is gone (its lock is free).
+// kill ends a spawned daemon with its process group as kill -9 does and waits until it is gone (its lock is free).
 func (n *node) kill(process *os.Process) {
 	n.t.Helper()
-	if err := process.Kill(); err != nil {
+	if err := syscall.Kill(-process.Pid, syscall.SIGKILL); err != nil {
 		n.t.Fatal(err)
 	}
 	eventually(n.t, "the killed daemon is gone", func() bool {

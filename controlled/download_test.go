@@ -137,9 +137,18 @@ func TestDownload(t *testing.T) {
 		"mixed versions": {serve: secondTry(func(w http.ResponseWriter, _ *http.Request) {
 			cutOff(w, strings.Repeat("x", half), nil, len(image))
 		}), checksum: sha256Of(image), ranges: []string{"", resumed}, fails: "checksum mismatch"},
-		"wrong range": {serve: secondTry(func(w http.ResponseWriter, r *http.Request) {
-			cutOff(w, image[:half], map[string]string{"ETag": `"v1"`}, len(image))
-		}), ranges: []string{"", resumed}},
+		"another range than asked for": {serve: func(w http.ResponseWriter, r *http.Request) {
+			switch attempts++; attempts {
+			case 1:
+				cutAt(half, "ETag", `"v1"`)(w, r)
+			case 2:
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half+8, len(image)-1, len(image)))
+				w.WriteHeader(http.StatusPartialContent)
+				_, _ = w.Write([]byte(image[half+8:]))
+			default:
+				whole(w, r)
+			}
+		}, ranges: []string{"", resumed, ""}},
 		"redirect to a file": {serve: secondTry(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere/x", http.StatusFound)
 		}), ranges: []string{"", ""}},

@@ -258,6 +258,10 @@ func TestDownloadLimits(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		}, func(c *Config) { c.DownloadStallTimeout, c.DownloadAttempts = 50*time.Millisecond, 2 }, "no data for 50ms"},
+		"stalled before the first byte": {func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, func(c *Config) { c.DownloadStallTimeout, c.DownloadAttempts = 50*time.Millisecond, 2 }, "no data for 50ms"},
 		"deadline": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 			func(c *Config) { c.DownloadDeadline = 50 * time.Millisecond }, "not finished within 50ms"},
 		"no room": {func(w http.ResponseWriter, _ *http.Request) {

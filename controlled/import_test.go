@@ -127,7 +127,7 @@ func TestOverdueImportIsEnded(t *testing.T) {
 	n.start()
 	n.write("debian.qcow2", "image")
 	got := n.ended(n.importInto(vmidHangs, "").ID)
-	if got.State != wire.OperationFailed || got.ExitCode == nil || !strings.Contains(got.Output, "ended after 200ms") {
+	if got.State != wire.OperationFailed || got.ExitCode == nil || !strings.Contains(got.Output, "ended after 200ms: signal: terminated") {
 		t.Errorf("got %+v", got)
 	}
 }

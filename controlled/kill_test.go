@@ -174,6 +174,20 @@ func TestImportWithoutWitnessIsLost(t *testing.T) {
 	}
 }
 
+// qm prints its success line last: with it, the outcome is known although nobody saw the exit status.
+func TestImportWithoutSupervisorTellsItsSuccess(t *testing.T) {
+	n := newNode(t).start()
+	n.write("debian.qcow2", "image")
+	n.importInto(vmidWaits, "order-7")
+	eventually(t, "qm runs", func() bool { return len(n.calls()) == 1 })
+	supervisor, _ := processesOf(t, filepath.Join(n.config.DataDir, "operations", "order-7"), n.qmDir)
+	kill(t, supervisor)
+	n.letGo()
+	if got := n.ended("order-7"); got.State != wire.OperationDone || got.ExitCode != nil || got.VolumeID != "local:112/vm-112-disk-0.qcow2" {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestImportAcceptedButNotStartedRunsAtRestart(t *testing.T) {
 	n := newNode(t)
 	n.write("debian.qcow2", "image")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,11 +15,18 @@ import (
 	"gantry/internal/config"
 	"gantry/internal/logging"
 	"gantry/lab"
+	"gantry/lab/machine/memory"
 	"gantry/lab/machine/qemu"
 )
 
 // labReadyFile in the data folder tells programs on this machine how to reach the running lab.
 const labReadyFile = "lab.json"
+
+// guestPatience is how long guests get to end with the lab.
+const guestPatience = 15 * time.Second
+
+// labStopPatience is how long all guests together may take to end.
+const labStopPatience = 10 * time.Second
 
 // maxLabNodes is more than Proxmox VE itself was ever seen with.
 const maxLabNodes = 1000
@@ -58,6 +66,10 @@ type labSettings struct {
 	Latency           time.Duration  `yaml:"latency"`
 	RootPassword      string         `yaml:"root_password" secret:"true"`
 	BridgeAddress     string         `yaml:"bridge_address"`
+	HostBridge        string         `yaml:"host_bridge"`
+	StopGuests        bool           `yaml:"stop_guests"`
+	HostBridge        string         `yaml:"host_bridge"`
+	StopGuests        bool           `yaml:"stop_guests"`
 	NodeCPUs          int            `yaml:"node_cpus"`
 	NodeMemory        int64          `yaml:"node_memory_bytes"`
 	StatusInterval    time.Duration  `yaml:"status_interval"`
@@ -85,6 +97,7 @@ func (s labSettings) Validate() error {
 	checks.Require(1 <= s.Nodes && s.Nodes <= maxLabNodes, "nodes", "must be from 1 to %d", maxLabNodes)
 	_, err := netip.ParsePrefix(s.BridgeAddress)
 	checks.Require(err == nil, "bridge_address", "%q must be an address with its network's length, such as 10.99.99.1/24", s.BridgeAddress)
+	checks.Require(s.HostBridge == "" || s.QEMU, "host_bridge", "is of no use without qemu")
 	checks.Require(s.NodeCPUs >= 1, "node_cpus", "must be at least 1")
 	checks.Require(s.NodeMemory >= 1<<30, "node_memory_bytes", "must be at least 1GiB")
 	for _, period := range []struct {
@@ -103,7 +116,7 @@ func (s labSettings) Validate() error {
 }
 
 // config is what package lab takes, where a negative period is none and zero the default.
-func (s labSettings) config(log *slog.Logger) (lab.Config, error) {
+func (s labSettings) config(log *slog.Logger) lab.Config {
 	orNone := func(period time.Duration) time.Duration {
 		if period == 0 {
 			return -1
@@ -124,7 +137,7 @@ func (s labSettings) config(log *slog.Logger) (lab.Config, error) {
 	if !s.QEMU {
 		return settings, nil
 	}
-	backend, err := qemu.New(qemu.Options{Root: s.DataDir, Logger: log})
+	backend, err := qemu.New(qemu.Options{Root: s.DataDir, HostBridge: s.HostBridge, Logger: log})
 	if err != nil {
 		return lab.Config{}, err
 	}
@@ -160,13 +173,15 @@ func (labRun) Run(p *process, line *commandLine) error {
 	if err := os.MkdirAll(settings.DataDir, 0o755); err != nil {
 		return fmt.Errorf("create data_dir: %w", err)
 	}
-	configuration, err := settings.config(log)
+	guests, end, err := settings.guests(log)
 	if err != nil {
 		return err
 	}
+	configuration := settings.config(log)
+	configuration.Backend = guests
 	running, err := lab.Start(p.ctx, configuration)
 	if err != nil {
-		return errors.Join(err, closeBackend(configuration))
+		return errors.Join(err, end())
 	}
 	ready := filepath.Join(settings.DataDir, labReadyFile)
 	err = announceLab(running, configuration.Nodes, ready, p.stdout)
@@ -175,14 +190,8 @@ func (labRun) Run(p *process, line *commandLine) error {
 		<-p.ctx.Done()
 		err = os.Remove(ready)
 	}
-	return errors.Join(err, running.Close(), closeBackend(configuration))
-}
-
-func closeBackend(configuration lab.Config) error {
-	if backend, ok := configuration.Backend.(io.Closer); ok {
-		return backend.Close()
-	}
-	return nil
+	// The lab goes first, so that nothing starts a guest any more.
+	return errors.Join(err, running.Close(), end())
 }
 
 // announceLab writes the file with a rename, so that who waits for it never reads half of it.

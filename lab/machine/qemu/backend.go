@@ -23,17 +23,21 @@ type Options struct {
 	// Root is the folder inside which backing files of volumes may lie. An imported image that refers to any other file
 	// is refused: it would read the node's own files into a guest. Empty: no backing files at all in imports.
 	Root string
+	// HostBridge is the bridge of this machine that guests are plugged into, whatever bridge of their node they name.
+	// Empty: the bridge of the same name.
+	HostBridge string
 	// Logger gets what is worth knowing and no error, such as a rate limit that this kernel cannot hold. Nil: discarded.
 	Logger *slog.Logger
 }
 
 // Backend implements machine.Backend. It is safe for concurrent use.
 type Backend struct {
-	imageTool string // path of qemu-img
-	emulator  string // path of qemu-system-x86_64
-	root      string
-	logger    *slog.Logger
-	kvm       kvmProbe
+	imageTool  string // path of qemu-img
+	emulator   string // path of qemu-system-x86_64
+	root       string
+	hostBridge string
+	logger     *slog.Logger
+	kvm        kvmProbe
 
 	mu      sync.Mutex
 	closed  bool
@@ -58,12 +62,13 @@ func New(options Options) (*Backend, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Backend{
-		imageTool: imageTool,
-		emulator:  emulator,
-		root:      options.Root,
-		logger:    logger,
-		guests:    map[string]*Process{},
-		opening:   map[string]struct{}{},
+		imageTool:  imageTool,
+		emulator:   emulator,
+		root:       options.Root,
+		hostBridge: options.HostBridge,
+		logger:     logger,
+		guests:     map[string]*Process{},
+		opening:    map[string]struct{}{},
 	}, nil
 }
 

@@ -22,6 +22,8 @@ type Process struct {
 	runDir string
 	spec   machine.Spec
 	pid    int
+	// tapNames maps taps of this machine to their names on the node, see Backend.onHost.
+	tapNames map[string]string
 	// handle is the pidfd: signals through it never reach another process that got the same number, and it becomes
 	// readable when QEMU ends, whoever its parent is.
 	handle *os.File

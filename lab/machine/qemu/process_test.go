@@ -140,6 +140,7 @@ func TestAttachTakesNoForeignProcess(t *testing.T) {
 
 // TestKillOfAGuestThatIgnoresSIGTERM stops QEMU itself, so that only SIGKILL ends it.
 func TestKillOfAGuestThatIgnoresSIGTERM(t *testing.T) {
+	t.Parallel()
 	backend := newBackend(t, "")
 	spec := bareSpec(t, 114)
 	guest := start(t, backend, spec)
@@ -163,6 +164,7 @@ func TestKillOfAGuestThatIgnoresSIGTERM(t *testing.T) {
 }
 
 func TestAgentThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	backend := newBackend(t, "")
 	spec := bareSpec(t, 115)
 	spec.Agent = true

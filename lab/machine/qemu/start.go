@@ -36,6 +36,7 @@ func (b *Backend) Start(ctx context.Context, spec machine.Spec) (machine.Process
 }
 
 func (b *Backend) start(ctx context.Context, spec machine.Spec) (*Process, error) {
+	spec, tapNames := b.onHost(spec)
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
@@ -63,6 +64,7 @@ func (b *Backend) start(ctx context.Context, spec machine.Spec) (*Process, error
 	if err != nil {
 		return nil, err
 	}
+	guest.tapNames = tapNames
 	b.adopt(guest)
 	if err := b.begin(ctx, guest, links); err != nil {
 		kill(ctx, guest)
@@ -115,6 +117,7 @@ func (b *Backend) Attach(ctx context.Context, spec machine.Spec) (machine.Proces
 }
 
 func (b *Backend) attach(ctx context.Context, spec machine.Spec) (*Process, error) {
+	spec, tapNames := b.onHost(spec)
 	if err := checkSpec(spec); err != nil {
 		return nil, err
 	}
@@ -130,6 +133,7 @@ func (b *Backend) attach(ctx context.Context, spec machine.Spec) (*Process, erro
 	if err != nil {
 		return nil, err
 	}
+	guest.tapNames = tapNames
 	b.adopt(guest)
 	answer, err := guest.execute(ctx, "query-status", nil)
 	if err != nil {

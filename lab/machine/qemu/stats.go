@@ -45,7 +45,7 @@ func (p *Process) Stats(ctx context.Context) (machine.Stats, error) {
 		in, inErr := interfaceCounter(nic.Tap, "tx_bytes")
 		out, outErr := interfaceCounter(nic.Tap, "rx_bytes")
 		if inErr == nil && outErr == nil {
-			stats.NICs[nic.Tap] = machine.NICStats{In: in, Out: out}
+			stats.NICs[p.nodeTap(nic.Tap)] = machine.NICStats{In: in, Out: out}
 		}
 	}
 	return stats, nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"syscall"
 
@@ -79,10 +78,11 @@ func isClosed(err error) bool {
 		errors.Is(err, syscall.EPIPE) || websocket.CloseStatus(err) != -1
 }
 
+// isUnreachable looks for failures of the network itself: a net.Error would not do, as every error of an HTTP client is one.
 func isUnreachable(err error) bool {
-	var network net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.Is(err, syscall.ENOENT) || errors.As(err, &network)
+	var operation *net.OpError
+	var name *net.DNSError
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &operation) || errors.As(err, &name)
 }
 
 // plainCause reduces an error to what may be logged: dial errors name the target's address and the whole URL with its ticket.
@@ -94,7 +94,7 @@ func plainCause(err error) error {
 	var dns *net.DNSError
 	for _, safe := range []error{
 		rfb.ErrProtocol, rfb.ErrPasswordWanted, rfb.ErrNoSecurity, errTextFrame,
-		context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded, net.ErrClosed, io.ErrUnexpectedEOF, io.EOF,
+		context.DeadlineExceeded, context.Canceled, net.ErrClosed, io.ErrUnexpectedEOF, io.EOF,
 	} {
 		if errors.Is(err, safe) {
 			return safe

@@ -252,6 +252,11 @@ func TestTargetFailures(t *testing.T) {
 			r.instead(r.pve.Target())
 			r.pve.Close()
 		}, consoleapi.ReasonUnreachable, ""},
+		{"speaks no HTTP", func(t *testing.T, r *rig) {
+			target := r.pve.Target()
+			target.Address = "ws://" + garbage(t) + "/?vncticket=x"
+			r.instead(target)
+		}, consoleapi.ReasonTargetFailed, ""},
 		{"no such socket", func(t *testing.T, r *rig) { r.instead(unix(t)) }, consoleapi.ReasonUnreachable, ""},
 		{"target without an address", func(_ *testing.T, r *rig) { r.instead(consoleapi.Target{Network: "pipe"}) }, consoleapi.ReasonTargetFailed, ""},
 		{"guest is off", func(_ *testing.T, r *rig) {
@@ -281,19 +286,51 @@ func TestTargetFailures(t *testing.T) {
 	}
 }
 
+// garbage is a server that greets with something that is neither HTTP nor RFB.
+func garbage(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "220 mail.example.com ESMTP\r\n") // what becomes of it shows at the other end
+		_, _ = io.Copy(io.Discard, conn)
+		conn.Close()
+	}()
+	return listener.Addr().String()
+}
+
 // A console that could not be opened leaves its link to the browser that tried, also when the broker's answer was lost.
 func TestBrowserMayTryAgainAfterAFailure(t *testing.T) {
 	r := newRig(t, nil)
 	for name, fail := range map[string]func(on bool){
-		"node down":      func(on bool) { r.pve.Answer(map[bool]int{true: 595}[on]) },
-		"broker offline": func(on bool) { r.set(func() { r.offline = on }) },
+		"node down": func(on bool) { r.pve.Answer(map[bool]int{true: 595}[on]) },
+		"guest off": func(on bool) {
+			r.set(func() {
+				r.override = nil
+				if on {
+					r.override = func() (consoleapi.Target, error) {
+						return consoleapi.Target{}, consoleapi.Refuse(consoleapi.ReasonGuestOff)
+					}
+				}
+			})
+		},
+		"broker's answer lost": func(on bool) { r.set(func() { r.offline = on }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			token, b := r.issue(t, 7), r.browser(t)
 			fail(true)
 			readClose(t, b.dial(t, token))
+			readClose(t, b.dial(t, token))
 			fail(false)
 			b.open(t, token)
+			expectClose(t, r.browser(t).dial(t, token), consoleapi.ReasonLinkUsed)
 		})
 	}
 }

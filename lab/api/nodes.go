@@ -95,7 +95,7 @@ func nodeStatus(r *Request) (any, error) {
 		"current-kernel": map[string]string{"sysname": "Linux", "release": kernel, "version": "#1 SMP PREEMPT_DYNAMIC", "machine": "x86_64"},
 		"boot-info":      map[string]any{"mode": "efi", "secureboot": 0},
 		"cpuinfo": map[string]any{"cpus": status.MaxCPU, "cores": status.MaxCPU, "sockets": 1, "mhz": "2600.000", "user_hz": 100, "hvm": hvm,
-			"model": "Lab Processor", "flags": "fpu sse sse2 aes avx avx2"},
+			"model": "Lab Processor", "vendor": "GenuineIntel", "family": "6", "flags": "fpu sse sse2 aes avx avx2"},
 		"memory": map[string]int64{"total": status.MaxMem, "used": status.Mem, "free": status.MaxMem - status.Mem,
 			"available": status.MaxMem - status.Mem},
 		"swap":   map[string]int64{"total": 0, "used": 0, "free": 0},
@@ -160,7 +160,12 @@ func nodeTime(r *Request) (any, error) {
 }
 
 func subscription(r *Request) (any, error) {
-	return map[string]any{"status": "notfound", "message": "There is no subscription key", "serverid": nil,
+	var server any
+	if r.Cluster.Major == 8 {
+		sum := sha1.Sum([]byte(r.Server.Fingerprint + r.Node))
+		server = strings.ToUpper(hex.EncodeToString(sum[:16]))
+	}
+	return map[string]any{"status": "notfound", "message": "There is no subscription key", "serverid": server,
 		"url": "https://www.proxmox.com/en/proxmox-virtual-environment/pricing"}, nil
 }
 

@@ -68,6 +68,7 @@ func listGuests(r *Request) (any, error) {
 		row := r.statusRow(status)
 		if r.Params.Flag("full") {
 			row["qmpstatus"] = qmpStatus(status)
+			r.runningDetails(row, status)
 		}
 		if status.Template {
 			row["template"] = 1
@@ -151,8 +152,14 @@ func currentStatus(r *Request) (any, error) {
 	if status.Template {
 		row["template"] = 1
 	}
+	r.runningDetails(row, status)
+	return row, nil
+}
+
+// runningDetails are what QEMU itself is asked for.
+func (r *Request) runningDetails(row map[string]any, status cluster.Status) {
 	if !status.Running {
-		return row, nil
+		return
 	}
 	nics := map[string]any{}
 	for tap, nic := range status.NICs {
@@ -166,7 +173,6 @@ func currentStatus(r *Request) (any, error) {
 		blocks[key] = blockStatistics(status, i == 0)
 	}
 	row["blockstat"] = blocks
-	return row, nil
 }
 
 func machineVersion(c *cluster.Cluster) string {
@@ -357,7 +363,7 @@ func cloudinitPending(r *Request) (any, error) {
 	rows := []map[string]any{}
 	keys := []string{}
 	for key := range conf.Values {
-		if guestconf.IsCloudinit(key) {
+		if guestconf.IsCloudinit(key) && !strings.HasPrefix(key, "ipconfig") { // PVE leaves ipconfigN out here
 			keys = append(keys, key)
 		}
 	}

@@ -25,7 +25,7 @@ func (g *Guest) Agent(ctx context.Context, command string, arguments any) (json.
 		return answer, nil
 	case errors.Is(err, machine.ErrNotRunning):
 		return nil, apierror.Die("VM %d is not running", g.VMID)
-	case err.Error() == "QEMU guest agent is not running", errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, machine.ErrNoAgent), errors.Is(err, context.DeadlineExceeded):
 		return nil, apierror.Die("QEMU guest agent is not running")
 	}
 	return nil, apierror.Die("Agent error: %s", err)

@@ -388,7 +388,7 @@ func (c *Cluster) importDisk(ctx context.Context, task *worker.Task, guest *Gues
 		task.Logf("importing disk '%s' to VM %d ...", shown, guest.VMID)
 	}
 	return c.newVolume(guest.Node, to, func(at volumePlace) error {
-		logFormatting(task, at, to.format, info.VirtualSize, "")
+		c.logFormatting(task, at, to.format, info.VirtualSize, "")
 		err := c.Backend.ImportVolume(ctx, path, at.Path, to.format, progress(task, info.VirtualSize))
 		if err != nil {
 			_ = c.Backend.DeleteVolume(context.WithoutCancel(ctx), at.Path)

@@ -313,3 +313,10 @@ func (g *Guest) TagsAndLock() (tags, lock string) {
 	defer g.mu.Unlock()
 	return g.conf.Values["tags"], g.conf.Values["lock"]
 }
+
+// ConfigLocked tells whether someone holds the guest's configuration lock.
+func (c *Cluster) ConfigLocked(vmid int) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.flocks[vmid]) > 0
+}

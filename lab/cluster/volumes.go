@@ -154,7 +154,7 @@ func (c *Cluster) newVolume(node string, to target, fill func(at volumePlace) er
 // allocate makes an empty volume and prints what qemu-img prints.
 func (c *Cluster) allocate(ctx context.Context, task *worker.Task, node string, to target, size int64) (string, error) {
 	return c.newVolume(node, to, func(at volumePlace) error {
-		logFormatting(task, at, to.format, size, "")
+		c.logFormatting(task, at, to.format, size, "")
 		if err := c.Backend.CreateVolume(ctx, at.Path, to.format, size); err != nil {
 			return fmt.Errorf("unable to create image: %w", err)
 		}
@@ -163,11 +163,13 @@ func (c *Cluster) allocate(ctx context.Context, task *worker.Task, node string, 
 }
 
 // logFormatting prints qemu-img's line for a new file; block storages print nothing like it.
-func logFormatting(task *worker.Task, at volumePlace, format string, size int64, backing string) {
+func (c *Cluster) logFormatting(task *worker.Task, at volumePlace, format string, size int64, backing string) {
 	if task == nil || !at.Definition.FileBased() {
 		return
 	}
 	switch {
+	case backing != "" && c.Major >= 9:
+		task.Logf("Formatting '%s', fmt=qcow2 cluster_size=131072 extended_l2=on preallocation=metadata compression_type=zlib size=%d backing_file=%s backing_fmt=qcow2 lazy_refcounts=off refcount_bits=16", at.Shown, size, backing)
 	case backing != "":
 		task.Logf("Formatting '%s', fmt=qcow2 cluster_size=65536 extended_l2=off compression_type=zlib size=%d backing_file=%s backing_fmt=qcow2 lazy_refcounts=off refcount_bits=16", at.Shown, size, backing)
 	case format == "qcow2":
@@ -235,6 +237,9 @@ func (c *Cluster) Content(ctx context.Context, node string, definition *storage.
 	for _, content := range []string{"iso", "vztmpl", "backup", "snippets", "import"} {
 		if !definition.Has(content) || (kind != "" && kind != content) {
 			continue
+		}
+		if vmid != 0 && (content == "iso" || content == "vztmpl") {
+			continue // what belongs to no guest; PVE lists imports all the same
 		}
 		entries, err := os.ReadDir(definition.Folder(c.DataDir, node, content))
 		if err != nil {

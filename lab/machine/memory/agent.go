@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"gantry/lab/machine"
 )
 
 // agent is the guest agent of a guest in memory. It knows enough for a driver: ping, names, addresses, files, commands that echo,
@@ -25,7 +27,7 @@ func (p *process) Agent(_ context.Context, command string, arguments any) ([]byt
 		return nil, err
 	}
 	if !p.spec.Agent {
-		return nil, ErrNoAgent
+		return nil, machine.ErrNoAgent
 	}
 	if p.backend.options.Agent != nil {
 		return p.backend.options.Agent(p.spec, command, arguments)

@@ -5,7 +5,6 @@ package memory
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,16 +19,13 @@ import (
 type Options struct {
 	// IgnorePowerdown tells that the guest has no ACPI: a shutdown runs into its timeout.
 	IgnorePowerdown func(spec machine.Spec) bool
-	// Agent answers guest-agent commands instead of the built-in answers; ErrNoAgent means that none runs.
+	// Agent answers guest-agent commands instead of the built-in answers; machine.ErrNoAgent means that none runs.
 	Agent func(spec machine.Spec, command string, arguments any) ([]byte, error)
 	// Started is called with each spec that is started, e.g. to check limits.
 	Started func(spec machine.Spec)
 	// Now is the clock; nil = time.Now.
 	Now func() time.Time
 }
-
-// ErrNoAgent is the answer of a guest whose agent does not run.
-var ErrNoAgent = errors.New("QEMU guest agent is not running")
 
 // Backend holds the guests. Make it with New.
 type Backend struct {

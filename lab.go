@@ -15,6 +15,7 @@ import (
 	"gantry/internal/config"
 	"gantry/internal/logging"
 	"gantry/lab"
+	"gantry/lab/machine"
 	"gantry/lab/machine/memory"
 	"gantry/lab/machine/qemu"
 )
@@ -22,11 +23,8 @@ import (
 // labReadyFile in the data folder tells programs on this machine how to reach the running lab.
 const labReadyFile = "lab.json"
 
-// guestPatience is how long guests get to end with the lab.
+// guestPatience is how long all guests together get to end with the lab.
 const guestPatience = 15 * time.Second
-
-// labStopPatience is how long all guests together may take to end.
-const labStopPatience = 10 * time.Second
 
 // maxLabNodes is more than Proxmox VE itself was ever seen with.
 const maxLabNodes = 1000
@@ -66,8 +64,6 @@ type labSettings struct {
 	Latency           time.Duration  `yaml:"latency"`
 	RootPassword      string         `yaml:"root_password" secret:"true"`
 	BridgeAddress     string         `yaml:"bridge_address"`
-	HostBridge        string         `yaml:"host_bridge"`
-	StopGuests        bool           `yaml:"stop_guests"`
 	HostBridge        string         `yaml:"host_bridge"`
 	StopGuests        bool           `yaml:"stop_guests"`
 	NodeCPUs          int            `yaml:"node_cpus"`
@@ -134,15 +130,26 @@ func (s labSettings) config(log *slog.Logger) lab.Config {
 	for number := range s.Nodes {
 		settings.Nodes = append(settings.Nodes, fmt.Sprintf("pve%d", number+1))
 	}
+	return settings
+}
+
+// guests gives what runs the lab's guests, and what to do about them at the end.
+func (s labSettings) guests(log *slog.Logger) (guests machine.Backend, end func() error, err error) {
 	if !s.QEMU {
-		return settings, nil
+		return memory.New(memory.Options{}), func() error { return nil }, nil
 	}
 	backend, err := qemu.New(qemu.Options{Root: s.DataDir, HostBridge: s.HostBridge, Logger: log})
 	if err != nil {
-		return lab.Config{}, err
+		return nil, nil, err
 	}
-	settings.Backend = backend
-	return settings, nil
+	if !s.StopGuests {
+		return backend, backend.Close, nil
+	}
+	return backend, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), guestPatience)
+		defer cancel()
+		return errors.Join(backend.StopGuests(ctx), backend.Close())
+	}, nil
 }
 
 type labRun struct{}

@@ -25,9 +25,12 @@ const (
 
 // commandLine is what `gantry --help` shows.
 type commandLine struct {
+	Server     serverCommand     `cmd:"" help:"The broker: API, panel and tasks."`
 	Controlled controlledCommand `cmd:"" help:"The daemon on a hypervisor node."`
 	Vncproxy   vncproxyCommand   `cmd:"" help:"The console proxy between browsers and screens."`
 	Lab        labCommand        `cmd:"" help:"A cluster that answers like Proxmox VE, for demo, tests and benchmarks."`
+	Admin      adminCommand      `cmd:"" help:"Repair an installation from the server's machine."`
+	Demo       demoCommand       `cmd:"" help:"Everything at once on embedded defaults, with one machine ordered."`
 	Version    versionCommand    `cmd:"" help:"Show which build this is."`
 }
 

@@ -147,11 +147,14 @@ func running(t *testing.T, message string, environment []string, arguments ...st
 func TestProgramsStopAtSignal(t *testing.T) {
 	vncproxy := []string{"vncproxy", "--set", "secret=x", "--listen", "127.0.0.1:0"}
 	controlled := []string{"controlled", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir(), "--set", "image_dirs=" + t.TempDir()}
+	server := []string{"server", "--listen", "127.0.0.1:0", "--data-dir", t.TempDir()}
 	for _, test := range []struct {
 		message   string
 		arguments []string
 		signal    syscall.Signal
 	}{
+		{"server ready", server, syscall.SIGTERM},
+		{"server ready", server, syscall.SIGINT},
 		{"console proxy ready", vncproxy, syscall.SIGTERM},
 		{"console proxy ready", vncproxy, syscall.SIGINT},
 		{"controlled listens", controlled, syscall.SIGTERM},
@@ -167,19 +170,24 @@ func TestProgramsStopAtSignal(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	for _, settings := range [][]string{
-		{"GANTRY_VNCPROXY_SECRET=x"},
-		{"GANTRY_VNCPROXY_SECRET=x", "GANTRY_VNCPROXY_TLS_SELF_SIGNED=true", "GANTRY_VNCPROXY_DATA_DIR=" + t.TempDir()},
+	for _, test := range []struct {
+		program, message string
+		environment      []string
+	}{
+		{"vncproxy", "console proxy ready", []string{"GANTRY_VNCPROXY_SECRET=x"}},
+		{"vncproxy", "console proxy ready", []string{"GANTRY_VNCPROXY_SECRET=x", "GANTRY_VNCPROXY_TLS_SELF_SIGNED=true", "GANTRY_VNCPROXY_DATA_DIR=" + t.TempDir()}},
+		{"server", "server ready", []string{"GANTRY_SERVER_DATA_DIR=" + t.TempDir()}},
+		{"server", "server ready", []string{"GANTRY_SERVER_DATA_DIR=" + t.TempDir(), "GANTRY_SERVER_TLS_SELF_SIGNED=true"}},
 	} {
-		proxy, address := running(t, "console proxy ready", settings, "vncproxy", "--listen", "127.0.0.1:0")
-		if out, err := gantry(t, settings, "vncproxy", "health", "--listen", address).CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%v: %v %s", settings, err, out)
+		program, address := running(t, test.message, test.environment, test.program, "--listen", "127.0.0.1:0")
+		if out, err := gantry(t, test.environment, test.program, "health", "--listen", address).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v %s", test.program, err, out)
 		}
-		if err := proxy.Process.Signal(syscall.SIGTERM); err != nil {
+		if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if err := proxy.Wait(); err != nil {
-			t.Errorf("proxy: %v", err)
+		if err := program.Wait(); err != nil {
+			t.Errorf("%s: %v", test.program, err)
 		}
 	}
 }

@@ -7,8 +7,45 @@ import (
 	"gantry/controlled"
 	"gantry/internal/healthcheck"
 	"gantry/internal/version"
+	"gantry/server"
 	"gantry/vncproxy"
 )
+
+type serverCommand struct {
+	Settings settingsFlags `embed:""`
+
+	Run    serverRun    `cmd:"" default:"withargs" help:"Run the broker (what happens without a subcommand)."`
+	Health serverHealth `cmd:"" help:"Ask the running broker whether it is ready; takes the same settings."`
+}
+
+type serverRun struct{}
+
+// Run serves until a signal.
+func (serverRun) Run(p *process, line *commandLine) error {
+	settings, err := loadSettings(p, "server", line.Server.Settings, server.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	if settings.Logger, err = newLogger(p, settings.Log, "server"); err != nil {
+		return err
+	}
+	return server.Run(p.ctx, settings)
+}
+
+type serverHealth struct{}
+
+// Run probes /readyz once.
+func (serverHealth) Run(p *process, line *commandLine) error {
+	settings, err := loadSettings(p, "server", line.Server.Settings, server.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	security, err := healthcheck.Security(settings.TLSCertificate, settings.TLSKey, settings.TLSSelfSigned, settings.DataDir)
+	if err != nil {
+		return err
+	}
+	return healthcheck.Probe(p.ctx, healthcheck.Target{Listen: settings.Listen, Path: "/readyz", TLS: security})
+}
 
 type controlledCommand struct {
 	Settings settingsFlags `embed:""`

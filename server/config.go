@@ -13,6 +13,7 @@ import (
 	"gantry/server/account"
 	"gantry/server/broker"
 	"gantry/server/console"
+	"gantry/server/task"
 )
 
 // Config is the broker's configuration. Start from DefaultConfig.
@@ -49,6 +50,8 @@ type Config struct {
 
 	// Logger takes the broker's log; nil means one made from Log.
 	Logger *slog.Logger `yaml:"-"`
+	// Boundary is for tests that kill the server at each step, see task.Config.
+	Boundary func(moment task.Moment, task broker.Task) `yaml:"-"`
 }
 
 // MetricsConfig is about Prometheus' /metrics.
@@ -92,6 +95,17 @@ type ConsoleConfig struct {
 	TokenLifetime time.Duration `yaml:"token_lifetime"`
 	// SessionLifetime is how long a console may be used after the link was opened, reconnects included.
 	SessionLifetime time.Duration `yaml:"session_lifetime"`
+	// Proxy is the first console proxy; without a secret none is registered at start.
+	Proxy ConsoleProxyConfig `yaml:"proxy"`
+}
+
+// ConsoleProxyConfig registers a `gantry vncproxy` at start.
+type ConsoleProxyConfig struct {
+	Name string `yaml:"name"`
+	// URL is what browsers open.
+	URL string `yaml:"url"`
+	// Secret is what the proxy shows: its own setting "secret".
+	Secret string `yaml:"secret" secret:"true"`
 }
 
 // OrdersConfig is what an order gets that does not say, and the bounds of what is given out.
@@ -121,7 +135,7 @@ func DefaultConfig() Config {
 		Admin:    AdminConfig{TokenLifetime: account.DefaultTokenLifetime},
 		Tasks:    TasksConfig{Workers: 16, PerNode: 4, PerSharedStorage: 2, PerTemplate: 1},
 		Fleet:    FleetConfig{PollInterval: 10 * time.Second, DiscoverInterval: 5 * time.Minute},
-		Console:  ConsoleConfig{TokenLifetime: console.DefaultFirstUse, SessionLifetime: console.DefaultMaxSession},
+		Console:  ConsoleConfig{TokenLifetime: console.DefaultFirstUse, SessionLifetime: console.DefaultMaxSession, Proxy: ConsoleProxyConfig{Name: "default", URL: "http://127.0.0.1:6080"}},
 		Orders: OrdersConfig{
 			LinuxDiskGB: rules.LinuxDiskGB, WindowsDiskGB: rules.WindowsDiskGB,
 			VMIDFrom: rules.VMIDFrom, VMIDTo: rules.VMIDTo, VMIDQuarantine: rules.Quarantine,
@@ -146,6 +160,9 @@ func (c Config) DSN() string {
 	}
 	return "sqlite:" + filepath.Join(c.DataDir, "gantry.db")
 }
+
+// KeyFile is where secrets.Open keeps the key file when SecretKey is empty.
+func (c Config) KeyFile() string { return filepath.Join(c.DataDir, "secret.key") }
 
 // bridgeForm: Linux bounds interface names to 15 bytes (IFNAMSIZ); "/" and blanks are not allowed in them.
 var bridgeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
@@ -215,6 +232,10 @@ func (c Config) validateParts(checks *config.Checks) {
 		{"orders.default_lifetime", c.Orders.DefaultLifetime, 0},
 	} {
 		checks.Require(period.value >= period.least, period.key, "must be at least %s", period.least)
+	}
+	if proxy := c.Console.Proxy; proxy.Secret != "" {
+		checks.Require(proxy.Name != "" && len(proxy.Name) <= 100, "console.proxy.name", "must have 1 to 100 characters")
+		checks.Check("console.proxy.url", config.BaseURL(proxy.URL))
 	}
 	inRange := func(vmid int) bool { return lowestVMID <= vmid && vmid <= highestVMID }
 	checks.Require(inRange(c.Orders.VMIDFrom), "orders.vmid_from", "must be from %d to %d", lowestVMID, highestVMID)

@@ -137,18 +137,18 @@ func TestDownload(t *testing.T) {
 		"mixed versions": {serve: secondTry(func(w http.ResponseWriter, _ *http.Request) {
 			cutOff(w, strings.Repeat("x", half), nil, len(image))
 		}), checksum: sha256Of(image), ranges: []string{"", resumed}, fails: "checksum mismatch"},
-		"another range than asked for": {serve: func(w http.ResponseWriter, r *http.Request) {
-			switch attempts++; attempts {
-			case 1:
-				cutAt(half, "ETag", `"v1"`)(w, r)
-			case 2:
-				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half+8, len(image)-1, len(image)))
-				w.WriteHeader(http.StatusPartialContent)
-				_, _ = w.Write([]byte(image[half+8:]))
-			default:
-				whole(w, r)
-			}
-		}, ranges: []string{"", resumed, ""}},
+		"another range than asked for": {
+			serve:  partly(&attempts, fmt.Sprintf("bytes %d-%d/%d", half+8, len(image)-1, len(image)), `"v1"`, half+8, len(image)),
+			ranges: []string{"", resumed, ""},
+		},
+		"If-Range ignored": {
+			serve:  partly(&attempts, fmt.Sprintf("bytes %d-%d/%d", half, len(image)-1, len(image)), `"v2"`, half, len(image)),
+			ranges: []string{"", resumed, ""},
+		},
+		"part without ETag, cut": {
+			serve:  partly(&attempts, fmt.Sprintf("bytes %d-%d/%d", half, len(image)-1, len(image)), "", half, half+8),
+			ranges: []string{"", resumed, fmt.Sprintf("bytes=%d-", half+8)},
+		},
 		"redirect to a file": {serve: secondTry(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/elsewhere/x", http.StatusFound)
 		}), ranges: []string{"", ""}},
@@ -182,6 +182,26 @@ func TestDownload(t *testing.T) {
 				t.Errorf("ranges asked for: %q, want %q", got, row.ranges)
 			}
 		})
+	}
+}
+
+// partly sends the first half and breaks off, then the bytes from…to under the given headers, then what was asked for.
+func partly(attempts *int, contentRange, etag string, from, to int) http.HandlerFunc {
+	half := len(image) / 2
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch *attempts++; *attempts {
+		case 1:
+			cutAt(half, "ETag", `"v1"`)(w, r)
+		case 2:
+			w.Header().Set("Content-Range", contentRange)
+			if etag != "" {
+				w.Header().Set("ETag", etag)
+			}
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write([]byte(image[from:to]))
+		default:
+			whole(w, r)
+		}
 	}
 }
 

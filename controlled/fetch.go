@@ -49,6 +49,7 @@ func (t *transfer) fetch(ctx context.Context, folder *os.Root) (err error) {
 	if err != nil {
 		return err
 	}
+	plan.keepValidators(t.snapshot())
 	if plan.offset != offset || plan.offset < info.Size() {
 		if err := part.Truncate(plan.offset); err != nil {
 			return err
@@ -134,6 +135,18 @@ func readReply(reply *http.Response, offset int64) (replyPlan, error) {
 		return plan, fmt.Errorf("the server answers %d %s", status, http.StatusText(status))
 	}
 	return plan, nil
+}
+
+// keepValidators holds a partial answer to what the first bytes came with: a server may leave the validators out, but one
+// that names another version has ignored If-Range.
+func (p *replyPlan) keepValidators(record downloadRecord) {
+	switch {
+	case p.offset == 0:
+	case p.etag == "" && p.lastModified == "":
+		p.etag, p.lastModified = record.ETag, record.LastModified
+	case p.etag != "" && record.ETag != "" && p.etag != record.ETag:
+		*p = replyPlan{restart: true}
+	}
 }
 
 // parseContentRange reads "bytes start-end/total"; a total of "*" is -1.

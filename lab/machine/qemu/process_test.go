@@ -135,6 +135,9 @@ func TestAttachTakesNoForeignProcess(t *testing.T) {
 		if _, err := backend.Attach(t.Context(), spec); !errors.Is(err, machine.ErrNotRunning) {
 			t.Errorf("%s: %v, want ErrNotRunning", name, err)
 		}
+		if backend.guest(spec.RunDir) != nil {
+			t.Fatalf("%s: taken for a guest", name)
+		}
 	}
 }
 
@@ -313,5 +316,43 @@ func TestBridge(t *testing.T) {
 	}
 	if !pings(t, gateway) {
 		t.Error("the bridge's address does not answer")
+	}
+}
+
+// TestHostBridge plugs a guest into the lab's one bridge of this machine, under a name that two labs do not share.
+func TestHostBridge(t *testing.T) {
+	qemutest.Require(t)
+	bridge, _, _ := testNetwork(t)
+	if bridge == "" {
+		return
+	}
+	var taps []string
+	for _, root := range []string{t.TempDir(), t.TempDir()} {
+		backend, err := New(Options{Root: root, HostBridge: bridge})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := bareSpec(t, 122)
+		spec.NICs = []machine.NIC{{Key: "net0", Bridge: "vmbr0", Tap: "tap122i0"}}
+		guest := start(t, backend, spec)
+		tap := guest.spec.NICs[0].Tap
+		if master, err := os.Readlink("/sys/class/net/" + tap + "/master"); err != nil || filepath.Base(master) != bridge {
+			t.Errorf("bridge of %s is %q, %v", tap, master, err)
+		}
+		if stats, err := guest.Stats(t.Context()); err != nil || len(stats.NICs) != 1 {
+			t.Errorf("stats %+v, %v", stats, err)
+		} else if _, found := stats.NICs["tap122i0"]; !found {
+			t.Errorf("counters are not under the node's name: %v", stats.NICs)
+		}
+		taps = append(taps, tap)
+		t.Cleanup(func() {
+			if err := backend.StopGuests(context.Background()); err != nil {
+				t.Error(err)
+			}
+			_ = backend.Close()
+		})
+	}
+	if taps[0] == taps[1] {
+		t.Errorf("two labs share the name %s", taps[0])
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -92,18 +93,26 @@ func report(p *process, name string, err error, status int) int {
 	return status
 }
 
-// untilSignal gives a context that the first SIGINT or SIGTERM ends. The second one ends the process at once, for a stop
-// that takes too long.
+// sameRequest is how long after the first signal further ones are taken for the same wish: timeout(1) and process managers
+// signal a program by itself and once more with its group.
+const sameRequest = time.Second
+
+// untilSignal gives a context that the first SIGINT or SIGTERM ends. A later one ends the process at once, for a stop that
+// takes too long.
 func untilSignal(stderr io.Writer) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-signals
+		first := time.Now()
 		cancel()
-		<-signals
-		fmt.Fprintln(stderr, "gantry: stopped at once, by a second signal")
-		os.Exit(exitForced)
+		for range signals {
+			if time.Since(first) >= sameRequest {
+				fmt.Fprintln(stderr, "gantry: stopped at once, by a second signal")
+				os.Exit(exitForced)
+			}
+		}
 	}()
 	return ctx
 }

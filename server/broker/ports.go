@@ -155,13 +155,12 @@ type TaskStore interface {
 	// get the same task.
 	// A task that waits keeps its place in the limits, one that is ready again (a failure is to be tried later) competes anew.
 	ClaimTasks(ctx context.Context, owner string, count int, limits TaskLimits, now, leaseUntil time.Time) ([]Task, error)
-	// SaveTask writes a task back under its lease: Conflict when owner no longer holds it. It keeps Progress from falling, and
-	// never writes CancelledBy but reads it back into task. In another state than running the lease ends.
-	SaveTask(ctx context.Context, task *Task, owner string) error
+	// SaveTask writes a task back under its lease and adds a line to its history unless that is nil: Conflict when owner no longer
+	// holds the lease. It keeps Progress from falling, and never writes CancelledBy but reads it back into task. In another state
+	// than running the lease ends. Lines are numbered when they are listed.
+	SaveTask(ctx context.Context, task *Task, owner string, history *TaskStep) error
 	// RenewLeases prolongs the leases that owner holds of the tasks.
 	RenewLeases(ctx context.Context, owner string, tasks []int64, until time.Time) error
-	// AppendTaskStep adds a history line; lines are numbered when they are listed.
-	AppendTaskStep(ctx context.Context, step *TaskStep) error
 	// WaitingTasks lists tasks in state waiting of a cluster (0 = all), with their operations.
 	WaitingTasks(ctx context.Context, cluster int64) ([]Task, error)
 	// WakeTask makes a waiting task claimable at once: RunAfter becomes now, its state stays waiting. NotFound when it no longer

@@ -47,7 +47,7 @@ func (r *consoleTokenRow) noun() console.StoredToken {
 
 // Insert is described at console.TokenStore, as are the other methods.
 func (c *ConsoleTokens) Insert(ctx context.Context, token console.StoredToken) error {
-	return c.session.write(ctx, "add console link", func(db *gorm.DB) error {
+	return c.session.statement(ctx, "add console link", func(db *gorm.DB) error {
 		return db.Create(&consoleTokenRow{
 			Hash: token.Hash, SessionID: token.SessionID, VM: token.VMID, IssuedTo: token.IssuedTo, ClientIP: token.ClientIP,
 			IssuedAt: fromTime(token.IssuedAt), ExpiresAt: fromTime(token.ExpiresAt), SessionKeyHash: token.SessionKeyHash,
@@ -58,7 +58,7 @@ func (c *ConsoleTokens) Insert(ctx context.Context, token console.StoredToken) e
 }
 
 func (c *ConsoleTokens) Consume(ctx context.Context, hash string, use console.Use) (consumed bool, err error) {
-	err = c.session.write(ctx, "use console link", func(db *gorm.DB) error {
+	err = c.session.statement(ctx, "use console link", func(db *gorm.DB) error {
 		result := db.Exec(`UPDATE console_tokens SET session_key_hash = ?, used_at = ?, closes_at = ?
 			WHERE hash = ? AND used_at IS NULL AND revoked_at IS NULL AND expires_at >= ?`,
 			use.SessionKeyHash, fromTime(use.UsedAt), fromTime(use.ClosesAt), hash, fromTime(use.UsedAt))
@@ -98,7 +98,7 @@ func (c *ConsoleTokens) FindSessions(ctx context.Context, sessionIDs []string) (
 }
 
 func (c *ConsoleTokens) RevokeVM(ctx context.Context, vmID int64, at time.Time) (revoked int, err error) {
-	err = c.session.write(ctx, "revoke console links", func(db *gorm.DB) error {
+	err = c.session.statement(ctx, "revoke console links", func(db *gorm.DB) error {
 		result := db.Exec("UPDATE console_tokens SET revoked_at = ? WHERE vm_id = ? AND revoked_at IS NULL", fromTime(at), vmID)
 		revoked = int(result.RowsAffected)
 		return result.Error

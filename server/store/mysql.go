@@ -109,11 +109,24 @@ func (e *mysqlEngine) begin(ctx context.Context, work func(pool gorm.ConnPool) e
 	if err := tx.Commit(); err != nil {
 		// A connection that broke now leaves the outcome open: repeating could do the work twice.
 		if connectionLost(err) {
-			return fmt.Errorf("connection lost at commit: %v", err)
+			return lostAtCommit(err)
 		}
 		return err
 	}
 	return nil
+}
+
+func (e *mysqlEngine) alone(ctx context.Context, statement func(pool gorm.ConnPool) error) error {
+	err := statement(e.pool)
+	if connectionLost(err) {
+		return lostAtCommit(err)
+	}
+	return err
+}
+
+// lostAtCommit hides from retryable what must not be repeated: the outcome is open.
+func lostAtCommit(err error) error {
+	return fmt.Errorf("connection lost while committing: %v", err)
 }
 
 func (e *mysqlEngine) retryable(err error) bool {

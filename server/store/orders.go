@@ -82,7 +82,7 @@ func (r *auditRow) noun() broker.AuditEntry {
 }
 
 func (s *session) InsertAudit(ctx context.Context, entry *broker.AuditEntry) error {
-	return s.write(ctx, "add audit entry", func(db *gorm.DB) error {
+	return s.statement(ctx, "add audit entry", func(db *gorm.DB) error {
 		row := &auditRow{
 			At: fromTime(entry.At), RequestID: entry.RequestID, Actor: entry.Actor, Address: entry.Address, Method: entry.Method,
 			Path: entry.Path, Body: entry.Body, Status: entry.Status, Code: entry.Code, Duration: entry.Duration.Microseconds(),

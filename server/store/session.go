@@ -16,6 +16,8 @@ import (
 type engine interface {
 	// begin runs work in one transaction: it commits when work returns nil, else it rolls back and returns work's error.
 	begin(ctx context.Context, work func(pool gorm.ConnPool) error) error
+	// alone runs one statement that is a transaction of its own.
+	alone(ctx context.Context, statement func(pool gorm.ConnPool) error) error
 	// retryable tells whether the transaction was rolled back for a reason that goes away by itself.
 	retryable(err error) bool
 	// duplicate and foreign tell which constraint an error speaks of.
@@ -44,6 +46,11 @@ type transaction struct {
 const transactionAttempts = 12
 
 func (s *session) transact(ctx context.Context, work func(inner *session) error) error {
+	return s.repeat(ctx, s.engine.begin, work)
+}
+
+// repeat runs work by means of begin until the database has no reason any more to ask for a repetition.
+func (s *session) repeat(ctx context.Context, begin func(context.Context, func(gorm.ConnPool) error) error, work func(inner *session) error) error {
 	var err error
 	for attempt := range transactionAttempts {
 		if attempt > 0 {
@@ -55,7 +62,7 @@ func (s *session) transact(ctx context.Context, work func(inner *session) error)
 			}
 		}
 		inner := *s
-		err = s.engine.begin(ctx, func(pool gorm.ConnPool) error {
+		err = begin(ctx, func(pool gorm.ConnPool) error {
 			inner.tx = &transaction{pool: pool}
 			if err := work(&inner); err != nil {
 				return err
@@ -88,17 +95,30 @@ func (s *session) write(ctx context.Context, doing string, statements func(db *g
 	return s.translate(s.transact(ctx, func(inner *session) error { return inner.inside(ctx, doing, statements) }), doing)
 }
 
+// statement is write for a single statement, which on MySQL needs no BEGIN and COMMIT.
+func (s *session) statement(ctx context.Context, doing string, statement func(db *gorm.DB) error) error {
+	if s.tx != nil {
+		return s.inside(ctx, doing, statement)
+	}
+	return s.translate(s.repeat(ctx, s.engine.alone, func(inner *session) error { return statement(inner.database(ctx)) }), doing)
+}
+
 func (s *session) inside(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
 	if s.tx.broken != nil {
 		return s.tx.broken
 	}
-	db := s.gorm.Session(&gorm.Session{NewDB: true, Context: ctx})
-	db.Statement.ConnPool = s.tx.pool
-	err := statements(db)
+	err := statements(s.database(ctx))
 	if err != nil && s.engine.retryable(err) {
 		s.tx.broken = s.translate(err, doing)
 	}
 	return s.translate(err, doing)
+}
+
+// database is gorm on the connection of the present transaction.
+func (s *session) database(ctx context.Context) *gorm.DB {
+	db := s.gorm.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = s.tx.pool
+	return db
 }
 
 // translate makes the database's errors the broker's. What is one already stays as it is.

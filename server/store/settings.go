@@ -43,7 +43,7 @@ func (s *session) setting(db *gorm.DB, name string) (string, error) {
 }
 
 func (s *session) SaveSetting(ctx context.Context, name, value string, secret bool) error {
-	return s.write(ctx, "store setting", func(db *gorm.DB) error {
+	return s.statement(ctx, "store setting", func(db *gorm.DB) error {
 		row, err := s.settingRow(name, value, secret)
 		if err != nil {
 			return err

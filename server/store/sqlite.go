@@ -81,6 +81,11 @@ func (e *sqliteEngine) begin(ctx context.Context, work func(pool gorm.ConnPool) 
 	return e.writer.do(ctx, work)
 }
 
+// alone has no quicker way: the writer's batches make transactions cheap.
+func (e *sqliteEngine) alone(ctx context.Context, statement func(pool gorm.ConnPool) error) error {
+	return e.writer.do(ctx, statement)
+}
+
 func (e *sqliteEngine) retryable(err error) bool {
 	switch sqliteCode(err) & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

@@ -1,7 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -141,6 +145,10 @@ func (c *claim) run() error {
 	for i, tenant := range tenants {
 		queues[i] = &queue{tenant: tenant}
 	}
+	// Those whose turn is first are most likely all that is needed: one query for all of them.
+	if err := c.fill(queues[:min(len(queues), c.wanted, queuesAtOnce)]...); err != nil {
+		return err
+	}
 	// Round after round each tenant gets one.
 	for progress := true; progress && len(c.taken) < c.wanted; {
 		progress = false
@@ -157,6 +165,9 @@ func (c *claim) run() error {
 	}
 	return c.store()
 }
+
+// queuesAtOnce is how many tenants' queues one query reads.
+const queuesAtOnce = 16
 
 // takeOne takes the oldest task of a tenant that the limits let begin.
 func (c *claim) takeOne(from *queue) (bool, error) {
@@ -178,25 +189,42 @@ func (c *claim) takeOne(from *queue) (bool, error) {
 	}
 }
 
-// fill reads a tenant's next candidates. Those whose limit is known to be reached are left out by the database, so that a long
+// fill reads the next candidates of tenants. Those whose limit is known to be reached are left out by the database, so that a long
 // queue in front of a busy node costs no round trips.
-func (c *claim) fill(to *queue) error {
-	length := c.wanted + 4
-	query := c.db.Table("tasks").Select("id, tenant, node_key, storage_key, template_key").
-		Where("state = 'ready' AND tenant = ? AND id > ? AND due_at <= ?", to.tenant, to.last, c.now)
-	for scope, names := range c.full {
-		query = query.Where(scope+"_key NOT IN ?", names)
+func (c *claim) fill(queues ...*queue) error {
+	if len(queues) == 0 {
+		return nil
 	}
-	to.candidates = nil
-	if err := query.Order("id").Limit(length).Find(&to.candidates).Error; err != nil {
+	length := c.wanted/len(queues) + 4
+	var parts []string
+	var arguments []any
+	for _, queue := range queues {
+		part := `SELECT * FROM (SELECT id, tenant, node_key, storage_key, template_key FROM tasks
+			WHERE state = 'ready' AND tenant = ? AND id > ? AND due_at <= ?`
+		arguments = append(arguments, queue.tenant, queue.last, c.now)
+		for scope, names := range c.full {
+			part += " AND " + scope + "_key NOT IN ?"
+			arguments = append(arguments, names)
+		}
+		parts = append(parts, part+" ORDER BY id LIMIT ?) AS next")
+		arguments = append(arguments, length)
+	}
+	var candidates []candidate
+	if err := c.db.Raw(strings.Join(parts, " UNION ALL "), arguments...).Scan(&candidates).Error; err != nil {
 		return err
 	}
-	if len(to.candidates) < length {
-		to.empty = true
-	} else {
-		to.last = to.candidates[length-1].ID
+	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.ID, b.ID) })
+	for _, queue := range queues {
+		queue.candidates = nil
+		for _, each := range candidates {
+			if each.Tenant == queue.tenant {
+				queue.candidates = append(queue.candidates, each)
+				queue.last = each.ID
+			}
+		}
+		queue.empty = len(queue.candidates) < length
 	}
-	return c.count(to.candidates)
+	return c.count(candidates)
 }
 
 // count learns how many tasks at work share the candidates' keys.
@@ -269,14 +297,17 @@ func (c *claim) store() error {
 			return err
 		}
 	}
+	if len(c.turns) == 0 {
+		return nil
+	}
 	served := map[int64]micros{}
 	for i, tenant := range c.turns {
 		served[tenant] = c.now + micros(i)
 	}
+	update, arguments := "UPDATE task_turns SET served = CASE tenant", []any{}
 	for tenant, at := range served {
-		if err := c.db.Exec("UPDATE task_turns SET served = ? WHERE tenant = ?", at, tenant).Error; err != nil {
-			return err
-		}
+		update += " WHEN ? THEN ?"
+		arguments = append(arguments, tenant, at)
 	}
-	return nil
+	return c.db.Exec(update+" ELSE served END WHERE tenant IN ?", append(arguments, slices.Collect(maps.Keys(served)))...).Error
 }

@@ -9,38 +9,26 @@ import (
 	"gantry/server/broker"
 )
 
-func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string) error {
-	return s.write(ctx, "store task", func(db *gorm.DB) error {
-		row := newTaskRow(task)
-		if task.State != broker.TaskRunning {
-			row.LeaseOwner, row.LeaseUntil = "", nil
+func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string, history *broker.TaskStep) error {
+	row := newTaskRow(task)
+	if task.State != broker.TaskRunning {
+		row.LeaseOwner, row.LeaseUntil = "", nil
+	}
+	line, err := historyText(history)
+	if err != nil {
+		return broker.Wrap(err, "store task")
+	}
+	slots := taskSlots(row.NodeKey, row.StorageKey, row.TemplateKey)
+	write := s.write
+	if len(slots) == 0 || task.State == broker.TaskRunning || task.State == broker.TaskWaiting {
+		slots, write = nil, s.statement
+	}
+	err = write(ctx, "store task", func(db *gorm.DB) error {
+		if err := saveTask(db, row, task, owner, line); err != nil {
+			return err
 		}
-		for {
-			result := db.Exec(`UPDATE tasks SET state = ?, undoing = ?, step = ?, step_name = ?, step_since = ?, data = ?,
-				operation = ?, operation_node = ?, progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?,
-				error = ?, reason = ?, attempts = ?, deadline = ?, run_after = ?, due_at = ?, lease_owner = ?,
-				lease_until = ?, updated_at = ?, finished_at = ?
-				WHERE id = ? AND lease_owner = ? AND state = 'running' AND cancelled_by = ?`,
-				row.State, row.Undoing, row.Step, row.StepName, row.StepSince, row.Data,
-				row.Operation, row.OperationNode, row.Progress, row.Progress, row.Note,
-				row.Error, row.Reason, row.Attempts, row.Deadline, row.RunAfter, row.DueAt, row.LeaseOwner,
-				row.LeaseUntil, row.UpdatedAt, row.FinishedAt,
-				row.ID, owner, task.CancelledBy)
-			if result.Error != nil {
-				return result.Error
-			}
-			if result.RowsAffected > 0 {
-				break
-			}
-			if err := readCancel(db, task, owner); err != nil {
-				return err
-			}
-		}
-		task.LeaseOwner, task.LeaseUntil = row.LeaseOwner, row.LeaseUntil.timePointer()
-		if task.State == broker.TaskRunning || task.State == broker.TaskWaiting {
-			return nil
-		}
-		for _, each := range taskSlots(row.NodeKey, row.StorageKey, row.TemplateKey) {
+		// A task that ended or is to be tried again later no longer counts for the limits.
+		for _, each := range slots {
 			err := db.Exec("DELETE FROM task_slots WHERE scope = ? AND name = ? AND task_id = ?", each.scope, each.name, row.ID).Error
 			if err != nil {
 				return err
@@ -48,17 +36,40 @@ func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string)
 		}
 		return nil
 	})
+	if err == nil {
+		task.LeaseOwner, task.LeaseUntil = row.LeaseOwner, row.LeaseUntil.timePointer()
+	}
+	return err
+}
+
+func saveTask(db *gorm.DB, row *taskRow, task *broker.Task, owner, line string) error {
+	for {
+		result := db.Exec(`UPDATE tasks SET state = ?, undoing = ?, step = ?, step_name = ?, step_since = ?, data = ?,
+			history = CASE WHEN ? = '' THEN history ELSE CONCAT(history, ?) END,
+			operation = ?, operation_node = ?, progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?,
+			error = ?, reason = ?, attempts = ?, deadline = ?, run_after = ?, due_at = ?, lease_owner = ?,
+			lease_until = ?, updated_at = ?, finished_at = ?
+			WHERE id = ? AND lease_owner = ? AND state = 'running' AND cancelled_by = ?`,
+			row.State, row.Undoing, row.Step, row.StepName, row.StepSince, row.Data, line, line,
+			row.Operation, row.OperationNode, row.Progress, row.Progress, row.Note,
+			row.Error, row.Reason, row.Attempts, row.Deadline, row.RunAfter, row.DueAt, row.LeaseOwner,
+			row.LeaseUntil, row.UpdatedAt, row.FinishedAt,
+			row.ID, owner, task.CancelledBy)
+		if result.Error != nil || result.RowsAffected > 0 {
+			return result.Error
+		}
+		if err := readCancel(db, task, owner); err != nil {
+			return err
+		}
+	}
 }
 
 // readCancel finds out why a save met no row: either the lease is lost, which is Conflict, or a cancel was asked for, which is read
-// into the task. It locks the row, so that the answer holds.
+// into the task. A cancel is asked for once only, so the next save meets its row.
 func readCancel(db *gorm.DB, task *broker.Task, owner string) error {
 	var row struct{ CancelledBy string }
-	query := "SELECT cancelled_by FROM tasks WHERE id = ? AND lease_owner = ? AND state = 'running'"
-	if db.Name() == "mysql" {
-		query += " FOR UPDATE"
-	}
-	result := db.Raw(query, task.ID, owner).Scan(&row)
+	result := db.Table("tasks").Select("cancelled_by").Where("id = ? AND lease_owner = ? AND state = 'running'", task.ID, owner).
+		Limit(1).Find(&row)
 	if result.Error != nil {
 		return result.Error
 	}
@@ -73,7 +84,7 @@ func (s *session) RenewLeases(ctx context.Context, owner string, tasks []int64, 
 	if len(tasks) == 0 {
 		return nil
 	}
-	return s.write(ctx, "renew leases", func(db *gorm.DB) error {
+	return s.statement(ctx, "renew leases", func(db *gorm.DB) error {
 		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE id IN ? AND lease_owner = ? AND state = 'running'`,
 			fromTime(until), fromTime(until), tasks, owner).Error
 	})
@@ -95,14 +106,14 @@ func (s *session) WaitingTasks(ctx context.Context, cluster int64) (tasks []brok
 }
 
 func (s *session) WakeTask(ctx context.Context, id int64, operation string, now time.Time) error {
-	return s.write(ctx, "wake task", func(db *gorm.DB) error {
+	return s.statement(ctx, "wake task", func(db *gorm.DB) error {
 		return changed(db.Exec(`UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND state = 'waiting' AND operation = ?`,
 			fromTime(now), fromTime(now), id, operation), "waiting task", id)
 	})
 }
 
 func (s *session) NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error {
-	return s.write(ctx, "note progress", func(db *gorm.DB) error {
+	return s.statement(ctx, "note progress", func(db *gorm.DB) error {
 		return changed(db.Exec(`UPDATE tasks SET progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?
 			WHERE id = ? AND state = 'waiting' AND operation = ?`, progress, progress, note, id, operation), "waiting task", id)
 	})

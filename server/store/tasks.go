@@ -22,6 +22,7 @@ type taskRow struct {
 	StepName       string
 	StepSince      micros
 	Data           string
+	History        string
 	Operation      string
 	OperationNode  string
 	Progress       int
@@ -168,43 +169,6 @@ func filterTasks(db *gorm.DB, filter broker.TaskFilter) *gorm.DB {
 		query = query.Where("state IN ?", []string{string(broker.TaskReady), string(broker.TaskRunning), string(broker.TaskWaiting)})
 	}
 	return query
-}
-
-type taskStepRow struct {
-	ID        int64
-	TaskID    int64
-	Name      string
-	Undoing   bool
-	State     string
-	Note      string
-	Operation string
-	StartedAt micros
-	EndedAt   micros
-}
-
-func (taskStepRow) TableName() string { return "task_steps" }
-
-func (s *session) AppendTaskStep(ctx context.Context, step *broker.TaskStep) error {
-	return s.write(ctx, "add to a task's history", func(db *gorm.DB) error {
-		return db.Exec(`INSERT INTO task_steps (task_id, name, undoing, state, note, operation, started_at, ended_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, step.TaskID, step.Name, step.Undo, step.State, step.Note, step.Operation,
-			fromTime(step.StartedAt), fromTime(step.EndedAt)).Error
-	})
-}
-
-func (s *session) ListTaskSteps(ctx context.Context, task int64) (steps []broker.TaskStep, err error) {
-	err = s.read(ctx, "read a task's history", func(db *gorm.DB) error {
-		var rows []taskStepRow
-		err := db.Where("task_id = ?", task).Order("id").Find(&rows).Error
-		for number, row := range rows {
-			steps = append(steps, broker.TaskStep{
-				TaskID: row.TaskID, Number: number + 1, Name: row.Name, Undo: row.Undoing, State: row.State, Note: row.Note,
-				Operation: row.Operation, StartedAt: row.StartedAt.time(), EndedAt: row.EndedAt.time(),
-			})
-		}
-		return err
-	})
-	return steps, err
 }
 
 func (s *session) NextRunAfter(ctx context.Context) (next time.Time, err error) {

@@ -16,58 +16,78 @@ const (
 	afterFailure = time.Second
 )
 
-// claimLoop gives workers what is due. An idle engine sleeps until somebody wakes it or the next task is due.
+// claimer gives workers what is due. Without work it sleeps until somebody wakes it or the next task is due.
+type claimer struct {
+	*Engine
+	busy  int
+	ended chan bool // a worker ended; true: another task may begin now
+	// hungry: a claim may find something.
+	hungry bool
+	// gathering is until when it lets more workers end before it claims.
+	gathering time.Time
+}
+
+// gather is how long a claim waits for more workers to end.
+const gather = 5 * time.Millisecond
+
 func (e *Engine) claimLoop() {
-	ended := make(chan bool, e.Workers)
-	busy := 0
-	hungry := true // a claim may find something
+	c := &claimer{Engine: e, ended: make(chan bool, e.Workers), hungry: true}
 	for {
-		var pause time.Duration
-		if free := e.Workers - busy; free == 0 {
-			pause = longSleep // a worker that ends wakes the loop
-		} else {
-			claimed := 0
-			if hungry {
-				tasks := e.claim(free)
-				claimed = len(tasks)
-				for _, task := range tasks {
-					busy++
-					e.background.Go(func() { ended <- e.carryOut(task) })
-				}
-				// With all workers at work there may be more.
-				if claimed == free {
-					continue
-				}
-			}
-			pause = e.untilDue()
-			if pause == 0 && !hungry {
-				hungry = true
-				continue
-			}
-			hungry = false
-			if pause == 0 {
-				// What is due and was not claimed is held back by limits. Ending tasks wake the loop; but a lease of another
-				// server may also run out meanwhile.
-				pause = e.Poll
-			}
-		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(c.next())
 		select {
 		case <-e.stopping:
 			timer.Stop()
-			for range busy {
-				<-ended
+			for range c.busy {
+				<-c.ended
 			}
 			return
 		case <-e.woken:
-			hungry = true
-		case freed := <-ended:
-			busy--
-			hungry = hungry || freed
+			c.hungry = true
+		case freed := <-c.ended:
+			c.busy--
+			c.hungry = c.hungry || freed
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
+}
+
+// next claims if there may be something to claim, and tells how long to sleep if nothing happens.
+func (c *claimer) next() time.Duration {
+	free := c.Workers - c.busy
+	if free == 0 {
+		return longSleep // a worker that ends wakes the loop
+	}
+	if !c.hungry {
+		if pause := c.untilDue(); pause > 0 {
+			return pause
+		}
+		c.hungry = true
+	}
+	// Under load, workers end one after the other, and a claim for several costs as little as one for each.
+	if c.busy > 0 && free < c.Workers/4 {
+		now := c.Now()
+		if c.gathering.IsZero() {
+			c.gathering = now.Add(gather)
+		}
+		if left := c.gathering.Sub(now); left > 0 {
+			return left
+		}
+	}
+	c.gathering = time.Time{}
+	tasks := c.claim(free)
+	for _, task := range tasks {
+		c.busy++
+		c.background.Go(func() { c.ended <- c.carryOut(task) })
+	}
+	if c.hungry = len(tasks) == free; c.hungry {
+		return longSleep // there may be more, but all workers are at work
+	}
+	if pause := c.untilDue(); pause > 0 {
+		return pause
+	}
+	// What is due and was not claimed is held back by limits. Ending tasks wake the loop; but something else may become due.
+	return c.Poll
 }
 
 // claim takes tasks that are due.

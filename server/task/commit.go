@@ -132,6 +132,14 @@ func (a *attempt) abandon(err error) bool {
 
 var errLeaseLost = errors.New("another engine works on the task")
 
+// finishing is final if there is anything to finish.
+func (a *attempt) finishing(final broker.TaskState) broker.TaskState {
+	if a.workflow == nil || a.workflow.Finish == nil {
+		return ""
+	}
+	return final
+}
+
 // store is the one transaction of a step border: effect, Finish, history and state.
 func (a *attempt) store(next broker.Task, effect func(ctx context.Context, tx broker.Tx) error, history *broker.TaskStep, final broker.TaskState) error {
 	e := a.engine
@@ -140,32 +148,36 @@ func (a *attempt) store(next broker.Task, effect func(ctx context.Context, tx br
 	defer cancel()
 	next.UpdatedAt = e.Now()
 	var saved broker.Task
-	err := e.Store.Transact(ctx, func(tx broker.Tx) error {
-		saved = next // anew at each repetition
-		if effect != nil {
-			if err := effect(ctx, tx); err != nil {
-				return err
-			}
-		}
-		if history != nil {
-			if err := tx.AppendTaskStep(ctx, history); err != nil {
-				return err
-			}
-		}
-		if final != "" && a.workflow.Finish != nil {
-			run := a.run()
-			run.Task = saved
-			if err := a.workflow.Finish(ctx, tx, run, final); err != nil {
-				return err
-			}
-		}
-		// Last, because everybody else locks a VM before its task.
-		err := tx.SaveTask(ctx, &saved, e.Owner)
+	save := func(tx broker.Tx) error {
+		err := tx.SaveTask(ctx, &saved, e.Owner, history)
 		if broker.Is(err, broker.Conflict) {
 			return fmt.Errorf("%w: %w", errLeaseLost, err)
 		}
 		return err
-	})
+	}
+	var err error
+	if final = a.finishing(final); effect == nil && final == "" {
+		saved = next
+		err = save(e.Store)
+	} else {
+		err = e.Store.Transact(ctx, func(tx broker.Tx) error {
+			saved = next // anew at each repetition
+			if effect != nil {
+				if err := effect(ctx, tx); err != nil {
+					return err
+				}
+			}
+			if final != "" {
+				run := a.run()
+				run.Task = saved
+				if err := a.workflow.Finish(ctx, tx, run, final); err != nil {
+					return err
+				}
+			}
+			// Last, because everybody else locks a VM before its task.
+			return save(tx)
+		})
+	}
 	if err != nil {
 		return err
 	}

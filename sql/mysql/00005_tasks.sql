@@ -13,6 +13,7 @@ CREATE TABLE tasks (
 	step_name VARCHAR(190) NOT NULL,
 	step_since BIGINT NOT NULL,
 	data MEDIUMTEXT NOT NULL, -- JSON or empty
+	history MEDIUMTEXT NOT NULL, -- one JSON object a line
 	operation VARCHAR(500) NOT NULL,
 	operation_node VARCHAR(190) NOT NULL,
 	progress INT NOT NULL,
@@ -59,21 +60,7 @@ CREATE TABLE task_turns (
 
 INSERT INTO task_turns (tenant, served) VALUES (-1, 0);
 
-CREATE TABLE task_steps (
-	id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
-	task_id BIGINT NOT NULL,
-	name VARCHAR(190) NOT NULL,
-	undoing BOOLEAN NOT NULL,
-	state VARCHAR(16) NOT NULL,
-	note TEXT NOT NULL,
-	operation VARCHAR(500) NOT NULL,
-	started_at BIGINT NOT NULL,
-	ended_at BIGINT NOT NULL,
-	KEY task_steps_task (task_id, id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-
 -- +goose Down
-DROP TABLE task_steps;
 DROP TABLE task_turns;
 DROP TABLE task_slots;
 DROP TABLE tasks;

@@ -13,6 +13,7 @@ CREATE TABLE tasks (
 	step_name TEXT NOT NULL,
 	step_since INTEGER NOT NULL,
 	data TEXT NOT NULL, -- JSON or empty
+	history TEXT NOT NULL, -- one JSON object a line
 	operation TEXT NOT NULL,
 	operation_node TEXT NOT NULL,
 	progress INTEGER NOT NULL,
@@ -59,21 +60,7 @@ CREATE TABLE task_turns (
 
 INSERT INTO task_turns (tenant, served) VALUES (-1, 0);
 
-CREATE TABLE task_steps (
-	id INTEGER PRIMARY KEY AUTOINCREMENT,
-	task_id INTEGER NOT NULL,
-	name TEXT NOT NULL,
-	undoing INTEGER NOT NULL,
-	state TEXT NOT NULL,
-	note TEXT NOT NULL,
-	operation TEXT NOT NULL,
-	started_at INTEGER NOT NULL,
-	ended_at INTEGER NOT NULL
-);
-CREATE INDEX task_steps_task ON task_steps (task_id, id);
-
 -- +goose Down
-DROP TABLE task_steps;
 DROP TABLE task_turns;
 DROP TABLE task_slots;
 DROP TABLE tasks;

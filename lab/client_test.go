@@ -59,7 +59,7 @@ func startLab(t testing.TB, config lab.Config) *lab.Lab {
 
 func newClient(t testing.TB, running *lab.Lab) *client {
 	pin := running.Fingerprint()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{
 		// The pin is verified below.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {

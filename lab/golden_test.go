@@ -96,7 +96,7 @@ func TestTranscriptsOfRealNodes(t *testing.T) {
 }
 
 func newReplay(t *testing.T, version string) *replay {
-	running := startLab(t, lab.Config{Version: version[:1], TimeScale: 0.1, NodeCPUs: 2, RootPassword: "rootpassword",
+	running := startLab(t, lab.Config{Version: version[:1], TimeScale: 0.25, NodeCPUs: 2, RootPassword: "rootpassword",
 		Backend: memory.New(goldenGuests()),
 		Users:   []lab.User{{ID: "admin@pve", Password: "adminpassword", Role: "Administrator"}, {ID: "limited@pve", Password: "limitedpassword"}},
 		Tokens:  []lab.Token{{User: "admin@pve", Name: "broker"}, {User: "limited@pve", Name: "lim", Separated: true}}})
@@ -122,7 +122,7 @@ func (r *replay) play(t *testing.T, file string) {
 		}
 		r.arrange(want)
 		problem := r.send(want)
-		deadline := time.Now().Add(4 * time.Second)
+		deadline := time.Now().Add(10 * time.Second)
 		for problem != "" && want.Method == "GET" && waits(want) && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond) // between polls; nothing is asserted on time
 			problem = r.send(want)

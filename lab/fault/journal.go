@@ -1,10 +1,13 @@
 package fault
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
-// Record adds a request to the journal and returns it, so that its status can be set with Answered.
+// Record adds a request to the journal with a copy of its parameters and returns it, so that its status can be set with Answered.
 func (f *Faults) Record(method, path, user string, params map[string]any, now time.Time) *Request {
-	request := &Request{Time: now, Method: method, Path: path, Params: params, User: user}
+	request := &Request{Time: now, Method: method, Path: path, Params: maps.Clone(params), User: user}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.journal) >= f.keepLast {

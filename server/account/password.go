@@ -3,8 +3,11 @@ package account
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/crypto/argon2"
 
 	"gantry/server/broker"
 )
@@ -24,6 +27,15 @@ var hashParameters = argon2id.Params{Memory: 19 * 1024, Iterations: 2, Paralleli
 func hashPassword(password string) (string, error) {
 	hash, err := argon2id.CreateHash(password, &hashParameters)
 	return hash, broker.Wrap(err, "hash a password")
+}
+
+// decoyHash looks like a hash and is the hash of nothing that anybody knows: it is random.
+func decoyHash() string {
+	random := make([]byte, hashParameters.SaltLength+hashParameters.KeyLength)
+	_, _ = rand.Read(random) // never fails, see crypto/rand
+	encode := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashParameters.Memory, hashParameters.Iterations,
+		hashParameters.Parallelism, encode(random[:hashParameters.SaltLength]), encode(random[hashParameters.SaltLength:]))
 }
 
 // randomPassword has 100 random bits in 20 letters and digits that can be read aloud.

@@ -53,10 +53,6 @@ func New(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoy, err := hashPassword(randomPassword())
-	if err != nil {
-		return nil, err
-	}
 	throttle, err := newThrottle(config.Now)
 	if err != nil {
 		return nil, broker.Wrap(err, "make the login throttle")
@@ -67,7 +63,7 @@ func New(ctx context.Context, config Config) (*Service, error) {
 	}
 	return &Service{
 		store: config.Store, lifetime: config.TokenLifetime, now: config.Now, log: config.Log,
-		signing: signing, decoy: decoy, hashing: make(chan struct{}, hashesAtOnce),
+		signing: signing, decoy: decoyHash(), hashing: make(chan struct{}, hashesAtOnce),
 		throttle: throttle, keys: keys, consoles: newConsoleCache(config.Now),
 	}, nil
 }

@@ -64,10 +64,15 @@ type Config struct {
 	HideMetrics bool
 	// Ready tells, beside the store, whether the program can serve; nil = no more to ask.
 	Ready func(ctx context.Context) error
+	// Timeout bounds a call, reading its body included; 0 = DefaultTimeout.
+	Timeout time.Duration
 	// Now is the clock; nil = time.Now.
 	Now func() time.Time
 	Log *slog.Logger
 }
+
+// DefaultTimeout is how long a call may take.
+const DefaultTimeout = 10 * time.Second
 
 // API is the handler. Close it after its listener was shut down.
 type API struct {
@@ -81,6 +86,7 @@ type API struct {
 	metrics   *metrics
 	audit     *auditor
 	ready     func(ctx context.Context) error
+	timeout   time.Duration
 	now       func() time.Time
 	log       *slog.Logger
 }
@@ -96,7 +102,7 @@ func New(config Config) (*API, error) {
 	}
 	a := &API{
 		accounts: config.Accounts, store: config.Store, kinds: config.Fleet.Kinds, language: newLanguages(config.Language),
-		metrics: measured, ready: config.Ready, now: config.Now, log: config.Log, routes: table(config), adminPath: config.AdminPath,
+		metrics: measured, ready: config.Ready, now: config.Now, log: config.Log, routes: table(config), adminPath: config.AdminPath, timeout: config.Timeout,
 	}
 	if err := checkTable(a.routes); err != nil {
 		return nil, err
@@ -122,6 +128,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

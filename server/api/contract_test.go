@@ -94,25 +94,18 @@ func readContract(t *testing.T) map[string]documentedCall {
 
 func TestDocumentedExamplesAreAnsweredAsDocumented(t *testing.T) {
 	contract := readContract(t)
+	reads, machine := documentedFixture(t)
 	for key, needs := range served {
 		t.Run(key, func(t *testing.T) {
 			call, found := contract[key]
 			if !found {
 				t.Fatal("not in the documentation")
 			}
-			f := stocked(t)
-			f.addProxy(t, "本地测试")
-			check(t, f.store.InsertPool(t.Context(), &broker.AddressPool{
-				Name: "empty", NodeID: 1, Gateway: netip.MustParseAddr("192.168.1.254"), Prefix: 24, DNS1: "8.8.8.8", CreatedAt: time.Now(),
-			}))
-			f.admin(t, "POST", "insertApiKey", `{"info":"接口2"}`)
-			vm := f.order(t, `{"nodeid":1,"os":1,"dataDisk":{"1":40}}`)
-			f.setStatus(t, vm.HostID, broker.VMRunning)
-			now := time.Now().UTC()
-			check(t, f.store.SaveObservations(t.Context(), 1, []broker.VMObservation{{
-				VM: vm.HostID, NodeID: 1, Observed: broker.Observed{At: &now, Power: "running", Node: "pve"},
-			}}))
-			got := f.sendExample(t, call, needs.path, needs.set, fmt.Sprint(vm.HostID))
+			f, vm := reads, machine
+			if call.Method != "GET" {
+				f, vm = documentedFixture(t)
+			}
+			got := f.sendExample(t, call, needs.path, needs.set, fmt.Sprint(vm))
 			if got.status != 200 || got.Code != 20000 || got.Message != "请求成功" {
 				t.Fatalf("answer %d %s\n%s", got.status, got.text, f.errors())
 			}
@@ -128,6 +121,24 @@ func TestDocumentedExamplesAreAnsweredAsDocumented(t *testing.T) {
 			}
 		})
 	}
+}
+
+// documentedFixture has what the examples talk about, and a machine that runs.
+func documentedFixture(t *testing.T) (f *fixture, machine int64) {
+	t.Helper()
+	f = stocked(t)
+	f.addProxy(t, "本地测试")
+	check(t, f.store.InsertPool(t.Context(), &broker.AddressPool{
+		Name: "empty", NodeID: 1, Gateway: netip.MustParseAddr("192.168.1.254"), Prefix: 24, DNS1: "8.8.8.8", CreatedAt: time.Now(),
+	}))
+	f.admin(t, "POST", "insertApiKey", `{"info":"接口2"}`)
+	vm := f.order(t, `{"nodeid":1,"os":1,"dataDisk":{"1":40}}`)
+	f.setStatus(t, vm.HostID, broker.VMRunning)
+	now := time.Now().UTC()
+	check(t, f.store.SaveObservations(t.Context(), 1, []broker.VMObservation{{
+		VM: vm.HostID, NodeID: 1, Observed: broker.Observed{At: &now, Power: "running", Node: "pve"},
+	}}))
+	return f, vm.HostID
 }
 
 // sendExample sends the documented example with the ids of this fixture.

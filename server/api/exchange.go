@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -40,8 +41,13 @@ func (a *API) begin(c *gin.Context, served *route.Route) *exchange {
 	}
 }
 
+// bounded sets the time that the exchange may take: reading by a deadline of the connection, all else by the context.
 func (e *exchange) bounded() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(e.c.Request.Context(), route.Timeout)
+	deadline := time.Now().Add(e.api.timeout)
+	if err := http.NewResponseController(e.c.Writer).SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		e.api.log.Debug("no read deadline", "request", e.call.Actor.RequestID, "error", err)
+	}
+	return context.WithDeadline(e.c.Request.Context(), deadline)
 }
 
 func (e *exchange) duration() time.Duration { return e.api.now().Sub(e.started) }

@@ -3,12 +3,15 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"gantry/server/api"
 	"gantry/server/api/ams"
 	"gantry/server/broker"
 )
@@ -211,15 +214,41 @@ func TestAMachineIsShownWhileItsHypervisorIsDown(t *testing.T) {
 		t.Errorf("adding a node that is down: %s", got.text)
 	}
 	f.fleet.down.Store(false)
+}
+
+func TestACallEndsInTimeWhateverHangs(t *testing.T) {
+	f := stocked(t)
+	vm := f.order(t, `{"nodeid":1,"os":1}`)
+	f.setStatus(t, vm.HostID, broker.VMRunning)
 	f.fleet.hangs.Store(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond) // what a caller waits; ours is 10 s
 	defer cancel()
-	r := httptest.NewRequestWithContext(ctx, "GET", path, nil)
+	r := httptest.NewRequestWithContext(ctx, "GET", fmt.Sprintf("/api/v1/pve/getVmInfo?hostId=%d", vm.HostID), nil)
 	r.Header.Set("Authorization", f.basic)
 	recorder := httptest.NewRecorder()
 	f.handler.ServeHTTP(recorder, r)
 	if text := recorder.Body.String(); !strings.Contains(text, `"code":20000`) || !strings.Contains(text, `"current":null`) {
-		t.Errorf("hanging: %s", text)
+		t.Errorf("hypervisor that hangs: %s", text)
+	}
+}
+
+func TestABodyThatNeverEndsIsGivenUp(t *testing.T) {
+	f := open(t, func(config *api.Config) { config.Timeout = 500 * time.Millisecond })
+	listener := httptest.NewServer(f.handler)
+	defer listener.Close()
+	body, writer := io.Pipe()
+	defer writer.Close()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", listener.URL+"/api/v1/pve/cerateVM", body)
+	check(t, err)
+	r.Header.Set("Authorization", f.basic)
+	go func() { _, _ = io.WriteString(writer, `{"nodeid":1,`) }() // and no more
+	answer, err := http.DefaultClient.Do(r)
+	check(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	check(t, err)
+	if !strings.Contains(string(text), "4000001") || !strings.Contains(string(text), "body: could not be read") {
+		t.Errorf("answer %s", text)
 	}
 }
 

@@ -184,6 +184,9 @@ func nodeOf(node *broker.Node, cluster *broker.Cluster, storage string) Node {
 		SSHUsername: node.SSHUsername, SSHPassword: ams.Masked, ControllerStatus: node.Daemon.Status,
 		Version: cluster.Version, LastError: node.LastError,
 	}
+	if name, realm, found := strings.Cut(record.Username, "@"); found {
+		record.Username, record.Realm = name, realm
+	}
 	if node.Label != "" {
 		record.Name = &node.Label
 	}

@@ -50,10 +50,7 @@ func tooLong(field string, most int64) *Problem {
 	return unacceptable(field, fmt.Sprintf("must have %d characters at most", most), fmt.Sprintf("最多 %d 个字符", most))
 }
 
-// WrongType and Unacceptable are for field types that read themselves, see Reader.
-func WrongType(field, english, chinese string) *Problem { return wrongType(field, english, chinese) }
-
-// Unacceptable refuses a value that was understood.
+// Unacceptable refuses a value that was understood; it is for field types that read themselves, see Reader.
 func Unacceptable(field, english, chinese string) *Problem {
 	return unacceptable(field, english, chinese)
 }

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"gantry/server/broker"
 )
@@ -175,6 +174,3 @@ func (r Route) Fields() []Field {
 	}
 	return fields
 }
-
-// Timeout bounds a call from first byte of the request to the reply.
-const Timeout = 10 * time.Second

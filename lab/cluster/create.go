@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -374,7 +375,7 @@ func (c *Cluster) createCloudinit(ctx context.Context, task *worker.Task, guest 
 
 // importDisk copies an image into a new volume of the guest.
 func (c *Cluster) importDisk(ctx context.Context, task *worker.Task, guest *Guest, source string, to target) (string, error) {
-	path, shown, info, err := c.importSource(ctx, guest.Node, source)
+	path, info, err := c.importSource(ctx, guest.Node, source)
 	if err != nil {
 		return "", err
 	}
@@ -383,9 +384,6 @@ func (c *Cluster) importDisk(ctx context.Context, task *worker.Task, guest *Gues
 		if slices.Contains(to.definition.Formats(), info.Format) {
 			to.format = info.Format
 		}
-	}
-	if task != nil {
-		task.Logf("importing disk '%s' to VM %d ...", shown, guest.VMID)
 	}
 	return c.newVolume(guest.Node, to, func(at volumePlace) error {
 		c.logFormatting(task, at, to.format, info.VirtualSize, "")
@@ -397,20 +395,36 @@ func (c *Cluster) importDisk(ctx context.Context, task *worker.Task, guest *Gues
 	})
 }
 
-func (c *Cluster) importSource(ctx context.Context, node, source string) (path, shown string, info machine.VolumeInfo, err error) {
-	path, shown = source, source
-	if !strings.HasPrefix(source, "/") {
+// importSource finds the image: a volume id, a path of the host, or a path that a node would print.
+func (c *Cluster) importSource(ctx context.Context, node, source string) (path string, info machine.VolumeInfo, err error) {
+	path, shown := source, source
+	if strings.HasPrefix(source, "/") {
+		path = c.realPath(node, source)
+	} else {
 		at, err := c.place(node, source)
 		if err != nil {
-			return "", "", info, err
+			return "", info, err
 		}
 		path, shown = at.Path, at.Shown
 	}
 	info, err = c.Backend.VolumeInfo(ctx, path)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", "", info, apierror.Die("failed to stat '%s'", shown)
+		return "", info, apierror.Die("failed to stat '%s'", shown)
 	}
-	return path, shown, info, c.shown(node, err)
+	return path, info, c.shown(node, err)
+}
+
+// realPath maps a path below a storage's mount point to where the file really is, unless the host has a file of that name.
+func (c *Cluster) realPath(node, path string) string {
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	for _, definition := range c.StorageList() {
+		if rest, below := strings.CutPrefix(filepath.Clean(path), definition.MountPoint()+"/"); below {
+			return filepath.Join(definition.Root(c.DataDir, node), rest)
+		}
+	}
+	return path
 }
 
 // progress prints qemu-img's lines, at most one for each percent step that PVE shows.

@@ -143,6 +143,7 @@ func (c *Cluster) importUnused(ctx context.Context, task *worker.Task, guest *Gu
 	if err := task.Step(ctx, "disk"); err != nil {
 		return err
 	}
+	task.Logf("importing disk '%s' to VM %d ...", source, guest.VMID)
 	volid, err := c.importDisk(ctx, task, guest, source, to)
 	if err != nil {
 		return err

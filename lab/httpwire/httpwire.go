@@ -158,7 +158,11 @@ func (s *Server) requests(conn net.Conn) {
 		if response == nil || response.Drop {
 			return
 		}
-		if !s.write(conn, request, response) || response.Status >= 400 {
+		if !s.write(conn, request, response) {
+			return
+		}
+		if response.Status >= 400 {
+			linger(conn, request)
 			return
 		}
 		if response.Hijack != nil {
@@ -172,6 +176,12 @@ func (s *Server) requests(conn net.Conn) {
 		_, _ = io.Copy(io.Discard, request.Body)
 		wait = s.KeepAlive
 	}
+}
+
+// linger takes what the client is still sending, within bounds: closing at once would reset the connection and lose the answer.
+func linger(conn net.Conn, request *http.Request) {
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.Copy(io.Discard, io.LimitReader(request.Body, 8<<20))
 }
 
 // maxBody is pveproxy's limit for parameters; uploads (multipart) have none.

@@ -89,7 +89,7 @@ func (s *session) FindPool(ctx context.Context, id int64) (found *broker.Address
 // UpdatePool changes all but the pool's node: addresses do not move.
 func (s *session) UpdatePool(ctx context.Context, pool *broker.AddressPool) error {
 	return s.write(ctx, "change address pool", func(db *gorm.DB) error {
-		result := db.Select("*").Omit("id", "cluster_id", "node_id", "created_at").Updates(newPoolRow(pool))
+		result := db.Select("*").Omit("id", "cluster_id", "node_id", "created_at").Where("id = ?", pool.ID).Updates(newPoolRow(pool))
 		if result.Error == nil && result.RowsAffected == 0 {
 			return broker.Because(broker.NotFound, broker.ReasonPoolNotFound, pool.ID)
 		}

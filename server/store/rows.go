@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -91,7 +92,8 @@ func first(query *gorm.DB, row any, subject string, key any) error {
 
 // changed is NotFound when a statement met no row.
 func changed(result *gorm.DB, subject string, key any) error {
-	if result.Error == nil && result.RowsAffected == 0 {
+	// gorm refuses to update a row of id 0.
+	if errors.Is(result.Error, gorm.ErrMissingWhereClause) || result.Error == nil && result.RowsAffected == 0 {
 		return notFound(subject, key)
 	}
 	return result.Error

@@ -51,7 +51,7 @@ type Config struct {
 	Listen  string   // address of the one HTTPS endpoint, 127.0.0.1:0
 	// DataDir holds all state. A lab started again on it, also after kill -9, has the same guests, volumes, tasks and tokens.
 	DataDir  string          // required
-	Storages []Storage       // local (dir, all content types) and data (dir, images)
+	Storages []Storage       // of a new lab: local (dir, all content types) and data (dir, images)
 	Bridges  []Bridge        // vmbr0, 10.99.99.1/24
 	Backend  machine.Backend // guests in memory
 

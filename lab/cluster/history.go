@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -10,45 +12,57 @@ func itoa(number int) string { return strconv.Itoa(number) }
 
 // history holds one-minute averages of one object, the newest last.
 type history struct {
+	names  []string // of the values, in the order of every point
 	points []point
-}
-
-type point struct {
-	minute int64 // seconds since 1970
-	count  int
-	values map[string]float64
-	// counters at the last sample, for rates
+	// The counters of the last sample, for rates.
 	counters map[string]int64
 	at       time.Time
 }
 
-// keepMinutes is a day and some; longer time frames are answered from what there is.
-const keepMinutes = 1500
+type point struct {
+	minute int64 // seconds since 1970
+	count  float64
+	values []float64 // NaN where there was nothing to measure
+}
+
+// keepMinutes covers the time frame "hour"; longer ones are answered from what there is.
+const keepMinutes = 120
 
 func (h *history) add(now time.Time, gauges map[string]float64, counters map[string]int64) {
-	minute := now.Unix() / 60 * 60
-	values := maps.Clone(gauges)
-	var last *point
-	if len(h.points) > 0 {
-		last = &h.points[len(h.points)-1]
-		if seconds := now.Sub(last.at).Seconds(); seconds > 0 {
-			for name, count := range counters {
-				values[name] = max(float64(count-last.counters[name])/seconds, 0)
-			}
+	if h.names == nil {
+		h.names = append(slices.Collect(maps.Keys(gauges)), slices.Collect(maps.Keys(counters))...)
+	}
+	seconds := now.Sub(h.at).Seconds()
+	values := make([]float64, len(h.names))
+	for i, name := range h.names {
+		gauge, isGauge := gauges[name]
+		switch {
+		case isGauge:
+			values[i] = gauge
+		case h.counters == nil || seconds <= 0:
+			values[i] = math.NaN()
+		default:
+			values[i] = max(float64(counters[name]-h.counters[name])/seconds, 0)
 		}
 	}
-	if last != nil && last.minute == minute {
-		for name, value := range values {
-			last.values[name] = (last.values[name]*float64(last.count) + value) / float64(last.count+1)
+	h.counters, h.at = counters, now
+	minute := now.Unix() / 60 * 60
+	if len(h.points) == 0 || h.points[len(h.points)-1].minute != minute {
+		h.points = append(h.points, point{minute: minute, count: 1, values: values})
+		if len(h.points) > keepMinutes {
+			h.points = slices.Delete(h.points, 0, len(h.points)-keepMinutes)
 		}
-		last.count++
-		last.counters, last.at = counters, now
 		return
 	}
-	h.points = append(h.points, point{minute: minute, count: 1, values: values, counters: counters, at: now})
-	if len(h.points) > keepMinutes {
-		h.points = append(h.points[:0:0], h.points[len(h.points)-keepMinutes:]...)
+	last := &h.points[len(h.points)-1]
+	for i, value := range values {
+		if math.IsNaN(last.values[i]) {
+			last.values[i] = value
+			continue
+		}
+		last.values[i] = (last.values[i]*last.count + value) / (last.count + 1)
 	}
+	last.count++
 }
 
 func (c *Cluster) sampleHistory(guests map[int]Status, nodes map[string]NodeStatus) {
@@ -99,18 +113,20 @@ func (c *Cluster) History(key, timeframe string) []map[string]any {
 		step = steps["hour"]
 	}
 	end := c.Now().Unix() / step.seconds * step.seconds
-	sums, counts := map[int64]map[string]float64{}, map[int64]float64{}
+	sums, counts := map[int64]map[string]float64{}, map[int64]map[string]float64{}
 	c.status.mu.RLock()
 	if history := c.status.rrd[key]; history != nil {
 		for _, point := range history.points {
 			slot := point.minute / step.seconds * step.seconds
 			if sums[slot] == nil {
-				sums[slot] = map[string]float64{}
+				sums[slot], counts[slot] = map[string]float64{}, map[string]float64{}
 			}
-			for name, value := range point.values {
-				sums[slot][name] += value
+			for i, value := range point.values {
+				if !math.IsNaN(value) {
+					sums[slot][history.names[i]] += value
+					counts[slot][history.names[i]]++
+				}
 			}
-			counts[slot]++
 		}
 	}
 	c.status.mu.RUnlock()
@@ -118,7 +134,7 @@ func (c *Cluster) History(key, timeframe string) []map[string]any {
 	for at := end - step.seconds*(step.rows-1); at <= end; at += step.seconds {
 		row := map[string]any{"time": at}
 		for name, sum := range sums[at] {
-			row[name] = sum / counts[at]
+			row[name] = sum / counts[at][name]
 		}
 		rows = append(rows, row)
 	}

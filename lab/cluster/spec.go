@@ -83,7 +83,10 @@ func (g *Guest) disk(drive guestconf.Drive) (machine.Disk, bool, error) {
 	}
 	disk.Path, disk.Format = at.Path, at.Volume.Format
 	if drive.IsCloudinit() || at.Volume.Content == "iso" {
-		disk.Format, disk.CDROM, disk.ReadOnly = "raw", true, true
+		disk.CDROM, disk.ReadOnly = true, true
+	}
+	if at.Volume.Content == "iso" {
+		disk.Format = "raw"
 	}
 	limit := func(names ...string) int64 {
 		for _, name := range names {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -283,7 +282,6 @@ func (p *Pool) All(node string) []*Task {
 			found = append(found, p.order[i])
 		}
 	}
-	sort.SliceStable(found, func(a, b int) bool { return found[a].UPID.StartTime > found[b].UPID.StartTime })
 	return found
 }
 

@@ -58,8 +58,19 @@ func startLab(t testing.TB, config lab.Config) *lab.Lab {
 }
 
 func newClient(t testing.TB, running *lab.Lab) *client {
-	pin := running.Fingerprint()
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{
+	id, secret := running.RootToken()
+	return &client{t: t, base: running.URL(), token: id + "=" + secret, web: webClient(t, running.Fingerprint())}
+}
+
+func webClient(t testing.TB, pin [32]byte) *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: pinned(pin)}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: time.Minute}
+}
+
+// pinned takes the certificate with that SHA-256 and no other.
+func pinned(pin [32]byte) *tls.Config {
+	return &tls.Config{
 		// The pin is verified below.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
@@ -67,10 +78,7 @@ func newClient(t testing.TB, running *lab.Lab) *client {
 				return errors.New("wrong certificate")
 			}
 			return nil
-		}}}
-	t.Cleanup(transport.CloseIdleConnections)
-	id, secret := running.RootToken()
-	return &client{t: t, base: running.URL(), token: id + "=" + secret, web: &http.Client{Transport: transport, Timeout: time.Minute}}
+		}}
 }
 
 func (c *client) as(token string) *client {

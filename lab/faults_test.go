@@ -2,7 +2,6 @@ package lab_test
 
 import (
 	"context"
-	"crypto/tls"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,14 +11,6 @@ import (
 	"gantry/lab/conformance"
 	"gantry/lab/fault"
 )
-
-// insecure is a web client for labs whose certificate the test checks itself.
-func insecure(t *testing.T) *http.Client {
-	// The test compares the certificate's fingerprint.
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: time.Minute}
-}
 
 func TestFaults(t *testing.T) {
 	running := startLab(t, lab.Config{Nodes: []string{"pve1", "pve2"}})

@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -35,12 +36,13 @@ func beChild(folder string) {
 	// Creations of 101 stand still at their first disk.
 	running.Faults().AddTask(fault.TaskRule{Type: "qmcreate", ID: "101", Step: "disk", Delay: time.Hour})
 	_, secret := running.RootToken()
-	text, _ := json.Marshal([]string{running.URL(), secret})
+	pin := running.Fingerprint()
+	text, _ := json.Marshal([]string{running.URL(), secret, hex.EncodeToString(pin[:])})
 	_, _ = os.Stdout.WriteString(string(text) + "\n")
 	select {}
 }
 
-func startChild(t *testing.T, folder string) (process *exec.Cmd, url, secret string) {
+func startChild(t *testing.T, folder string) (process *exec.Cmd, c *client) {
 	t.Helper()
 	process = exec.Command(os.Args[0])
 	process.Env = append(os.Environ(), childVariable+"="+folder)
@@ -54,21 +56,21 @@ func startChild(t *testing.T, folder string) (process *exec.Cmd, url, secret str
 	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
 	line, err := bufio.NewReader(output).ReadString('\n')
 	var hello []string
-	if err != nil || json.Unmarshal([]byte(line), &hello) != nil || len(hello) != 2 {
+	if err != nil || json.Unmarshal([]byte(line), &hello) != nil || len(hello) != 3 {
 		t.Fatalf("the lab did not start: %q %v", line, err)
 	}
-	return process, hello[0], hello[1]
+	raw, err := hex.DecodeString(hello[2])
+	if err != nil || len(raw) != 32 {
+		t.Fatalf("the lab's fingerprint: %q", hello[2])
+	}
+	return process, &client{t: t, base: hello[0], token: "root@pam!lab=" + hello[1], web: webClient(t, [32]byte(raw))}
 }
 
 // A lab that was killed and started again has the same guests, volumes, tasks, tokens and certificate; what was cut off shows as on a node
 // that lost power.
 func TestKilledLabComesBack(t *testing.T) {
 	folder := t.TempDir()
-	process, url, secret := startChild(t, folder)
-	probe := startLab(t, lab.Config{}) // lends its client; the certificate of the child is checked below
-	c := newClient(t, probe)
-	c.base, c.token = url, "root@pam!lab="+secret
-	c.web = insecure(t)
+	process, c := startChild(t, folder)
 	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "100", "name", "kept", "scsi0", "local:1", "memory", "256"), "OK")
 	started, _ := c.ok("POST", "/nodes/pve1/qemu/100/status/start").(string)
 	c.must(c.wait(started), "OK")
@@ -83,7 +85,7 @@ func TestKilledLabComesBack(t *testing.T) {
 
 	again := startLab(t, lab.Config{DataDir: folder})
 	after := newClient(t, again)
-	if id, kept := again.RootToken(); kept != secret || id != "root@pam!lab" {
+	if id, kept := again.RootToken(); id+"="+kept != c.token {
 		t.Errorf("the token changed: %s", id)
 	}
 	if again.FingerprintText() != fingerprint {

@@ -226,6 +226,7 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 	var ordered struct {
 		HostID int64 `json:"hostid"`
 		VMID   int   `json:"vmid"`
+		TaskID int64 `json:"taskId"`
 	}
 	body := map[string]any{
 		"nodeid": d.kept.NodeID, "hostname": "demo-vm", "os": imageFileName, "cores": 1, "memory": 256, "systemDiskSize": 1,
@@ -235,6 +236,9 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 	ordering.header = billing.header.Clone()
 	ordering.header.Set("Idempotency-Key", "gantry-demo")
 	if err := ordering.call(ctx, http.MethodPost, "/api/v1/pve/cerateVM", body, &ordered); err != nil {
+		return nil, err
+	}
+	if err := d.await(ctx, billing, ordered.TaskID); err != nil {
 		return nil, err
 	}
 	var info machineInfo
@@ -260,6 +264,31 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 	var err error
 	machine.Console, err = d.console(ctx, billing, ordered.HostID)
 	return machine, err
+}
+
+// await waits for a task's end; one that did not end well is an error with its own words.
+func (d *demo) await(ctx context.Context, billing *client, id int64) error {
+	var task struct {
+		State string `json:"state"`
+		Error string `json:"error"`
+	}
+	ended := func(ctx context.Context) error {
+		if err := billing.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/pve/getTask?id=%d", id), nil, &task); err != nil {
+			return err
+		}
+		switch task.State {
+		case "done", "undone", "stuck":
+			return nil
+		}
+		return fmt.Errorf("task %d is %s", id, task.State)
+	}
+	if err := d.children.until(ctx, "the order", 5*time.Minute, ended); err != nil {
+		return err
+	}
+	if task.State != "done" {
+		return fmt.Errorf("task %d was %s: %s", id, task.State, task.Error)
+	}
+	return nil
 }
 
 func (d *demo) console(ctx context.Context, billing *client, hostID int64) (string, error) {

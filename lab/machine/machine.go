@@ -34,7 +34,7 @@ type Backend interface {
 	SnapshotVolume(ctx context.Context, path, name string) error
 	RollbackVolume(ctx context.Context, path, name string) error
 	DeleteVolumeSnapshot(ctx context.Context, path, name string) error
-	// WriteCloudInit writes the NoCloud ISO (label "cidata") to path.
+	// WriteCloudInit writes the NoCloud ISO (label "cidata") to path, in a qcow2 volume where the name ends in .qcow2.
 	WriteCloudInit(ctx context.Context, path string, data CloudInit) error
 	// Start runs a guest and returns when QEMU answered on QMP (or at once in memory).
 	Start(ctx context.Context, spec Spec) (Process, error)

@@ -6,7 +6,6 @@
 package qemu
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 	"os/exec"
 	"sync"
 
-	"gantry/internal/nocloud"
 	"gantry/lab/machine"
 )
 
@@ -86,16 +84,6 @@ func (b *Backend) Close() error {
 		guest.stopWatching()
 	}
 	return nil
-}
-
-// WriteCloudInit writes the NoCloud drive. A running guest keeps the drive it was started with.
-func (b *Backend) WriteCloudInit(_ context.Context, path string, data machine.CloudInit) error {
-	return nocloud.WriteISO(path, nocloud.Files{
-		MetaData:      data.MetaData,
-		UserData:      data.UserData,
-		NetworkConfig: data.NetworkConfig,
-		VendorData:    data.VendorData,
-	})
 }
 
 // claim reserves a run directory for one Start or Attach; release ends that.

@@ -73,7 +73,7 @@ func driveDevice(bus string, slot int, disk machine.Disk) string {
 // driveBackend is the file behind a drive, with its limits.
 func driveBackend(disk machine.Disk) (string, error) {
 	format := disk.Format
-	if disk.CDROM {
+	if disk.CDROM && format == "" {
 		format = "raw"
 	}
 	if format == "" {

@@ -129,8 +129,12 @@ func (f *Fleet) ConsoleTarget(ctx context.Context, vmID int64) (consoleapi.Targe
 			return consoleapi.Target{}, broker.Wrap(err, "read the console's certificate pin")
 		}
 	}
+	subprotocol := ""
+	if opened.Network == consoleapi.NetworkWebSocket {
+		subprotocol = "binary" // the only one that PVE's vncwebsocket takes
+	}
 	return consoleapi.Target{
-		Network: opened.Network, Address: opened.Address, Header: opened.Header, TLSPin: pin,
+		Subprotocol: subprotocol, Network: opened.Network, Address: opened.Address, Header: opened.Header, TLSPin: pin,
 		VNCPassword: opened.Password, VMLabel: fmt.Sprintf("%s (%d)", vm.Name, vm.VMID),
 	}, nil
 }

@@ -122,6 +122,14 @@ func CheckDisk(disk DiskSpec) error {
 	return checkIO(disk.IO)
 }
 
+// CheckAttach checks a disk that gets a volume which exists: only Key and IO count.
+func CheckAttach(disk DiskSpec) error {
+	if !diskPattern.MatchString(disk.Key) {
+		return broker.InvalidField("disk", "%q is not a disk: scsi0 to scsi30", disk.Key)
+	}
+	return checkIO(disk.IO)
+}
+
 // CheckVolume checks a volume's name ("storage:path").
 func CheckVolume(name string) error {
 	if !volumePattern.MatchString(name) || strings.Contains(name, "..") {

@@ -275,21 +275,23 @@ type GuestDisk struct {
 
 // GuestSpec is all that CreateGuest needs.
 type GuestSpec struct {
-	Ref       GuestRef
-	Name      string
-	Sockets   int
-	Cores     int
-	CPUType   string
-	KVM       bool
-	Arch      string
-	ACPI      bool
-	MemoryMB  int
-	OnBoot    bool
-	OSFamily  string // linux, windows, solaris, other
-	Limits    Limits
-	Disks     []DiskSpec // the first is the system disk
-	NICs      []NICSpec
-	CloudInit *CloudInit // nil = the image has none
+	Ref     GuestRef
+	Name    string
+	Sockets int
+	Cores   int
+	CPUType string // "" = the hypervisor's default
+	// HideHypervisor keeps the guest from seeing that it is virtual (PVE: cpu hidden=1).
+	HideHypervisor bool
+	KVM            bool
+	Arch           string
+	ACPI           bool
+	MemoryMB       int
+	OnBoot         bool
+	OSFamily       string // linux, windows, solaris, other
+	Limits         Limits
+	Disks          []DiskSpec // the first is the system disk
+	NICs           []NICSpec
+	CloudInit      *CloudInit // nil = the image has none
 	// CloudInitStorage holds the cloud-init drive.
 	CloudInitStorage string
 	Description      string

@@ -128,6 +128,9 @@ func (d *driver) ReplaceDisk(ctx context.Context, ref hypervisor.GuestRef, spec 
 }
 
 func (d *driver) AttachVolume(ctx context.Context, ref hypervisor.GuestRef, name string, spec hypervisor.DiskSpec) (hypervisor.Operation, error) {
+	if err := hypervisor.CheckAttach(spec); err != nil {
+		return hypervisor.Operation{}, err
+	}
 	c := d.cluster
 	return d.change(ctx, Call{Method: "AttachVolume", Guest: ref.ID, Node: ref.Node}, func(fault Fault) (hypervisor.Operation, error) {
 		found, err := c.off(ref)

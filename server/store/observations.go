@@ -92,10 +92,11 @@ func (s *session) ListClusterVMs(ctx context.Context, cluster int64) (vms []brok
 			NodeID        int64
 			Owner         *string
 			Status        int
+			StatusAt      micros
 			TaskID        *int64
 			ObservedPower string
 		}
-		err := db.Raw(`SELECT id, vmid, node_id, owner, status, task_id, observed_power FROM vms
+		err := db.Raw(`SELECT id, vmid, node_id, owner, status, status_at, task_id, observed_power FROM vms
 			WHERE cluster_id = ? AND deleted_at = 0 ORDER BY id`, cluster).Scan(&rows).Error
 		if err != nil {
 			return err
@@ -104,7 +105,7 @@ func (s *session) ListClusterVMs(ctx context.Context, cluster int64) (vms []brok
 		for _, row := range rows {
 			vm := broker.VM{
 				ID: row.ID, ClusterID: cluster, VMID: row.VMID, NodeID: row.NodeID, Status: broker.VMStatus(row.Status),
-				TaskID: row.TaskID, Observed: broker.Observed{Power: row.ObservedPower},
+				StatusAt: row.StatusAt.time(), TaskID: row.TaskID, Observed: broker.Observed{Power: row.ObservedPower},
 			}
 			if row.Owner != nil {
 				vm.Owner = *row.Owner

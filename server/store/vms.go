@@ -13,29 +13,31 @@ import (
 )
 
 type vmRow struct {
-	ID           int64
-	ClusterID    int64
-	NodeID       int64
-	Kind         string
-	VMID         int  `gorm:"column:vmid"`
-	LiveVMID     *int `gorm:"column:live_vmid"`
-	Name         string
-	LiveName     *string
-	Owner        *string
-	Tenant       int64
-	Status       int
-	TaskID       *int64
-	Spec         document[broker.VMSpec]
-	MAC          *string `gorm:"column:mac"`
-	ImageID      int64
-	Username     string
-	Password     string
-	SystemVolume string
-	ExpiresAt    *micros
-	CreatedAt    micros `gorm:"autoCreateTime:false"`
-	DeletedAt    micros
-	StartedOnce  bool
-	LastError    string
+	ID              int64
+	ClusterID       int64
+	NodeID          int64
+	Kind            string
+	VMID            int  `gorm:"column:vmid"`
+	LiveVMID        *int `gorm:"column:live_vmid"`
+	Name            string
+	LiveName        *string
+	Owner           *string
+	Tenant          int64
+	Status          int
+	StatusAt        micros
+	TaskID          *int64
+	Spec            document[broker.VMSpec]
+	MAC             *string `gorm:"column:mac"`
+	ImageID         int64
+	Username        string
+	Password        string
+	PendingPassword string
+	SystemVolume    string
+	ExpiresAt       *micros
+	CreatedAt       micros `gorm:"autoCreateTime:false"`
+	DeletedAt       micros
+	StartedOnce     bool
+	LastError       string
 
 	ObservedAt     *micros
 	ObservedPower  string
@@ -56,6 +58,8 @@ var observedColumns = []string{
 	"observed_net_out", "observed_drift",
 }
 
+func vmPendingContext(id int64) string { return fmt.Sprintf("vms/pending_password/%d", id) }
+
 func vmPasswordContext(id int64) string { return fmt.Sprintf("vms/password/%d", id) }
 
 // vmRow leaves the password empty while the id it is bound to is not known.
@@ -63,7 +67,7 @@ func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
 	liveName := strings.ToLower(vm.Name)
 	row = &vmRow{
 		ID: vm.ID, ClusterID: vm.ClusterID, NodeID: vm.NodeID, Kind: vm.Kind, VMID: vm.VMID, Name: vm.Name, LiveName: &liveName,
-		Owner: present(vm.Owner), Tenant: vm.Tenant, Status: int(vm.Status), TaskID: vm.TaskID,
+		Owner: present(vm.Owner), Tenant: vm.Tenant, Status: int(vm.Status), StatusAt: fromTime(vm.StatusAt), TaskID: vm.TaskID,
 		Spec: document[broker.VMSpec]{vm.Spec}, MAC: present(strings.ToLower(vm.Spec.MAC)), ImageID: vm.ImageID,
 		Username: vm.Username, SystemVolume: vm.SystemVolume, ExpiresAt: fromTimePointer(vm.ExpiresAt),
 		CreatedAt: fromTime(vm.CreatedAt), StartedOnce: vm.StartedOnce, LastError: vm.LastError,
@@ -74,9 +78,13 @@ func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
 	if vm.VMID != 0 {
 		row.LiveVMID = &row.VMID
 	}
-	if row.ID != 0 {
-		row.Password, err = s.secrets.Encrypt(vm.Password, vmPasswordContext(row.ID))
+	if row.ID == 0 {
+		return row, nil
 	}
+	if row.Password, err = s.secrets.Encrypt(vm.Password, vmPasswordContext(row.ID)); err != nil {
+		return nil, err
+	}
+	row.PendingPassword, err = s.secrets.Encrypt(vm.PendingPassword, vmPendingContext(row.ID))
 	return row, err
 }
 
@@ -85,10 +93,14 @@ func (s *session) vm(row *vmRow) (*broker.VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	pending, err := s.secrets.Decrypt(row.PendingPassword, vmPendingContext(row.ID))
+	if err != nil {
+		return nil, err
+	}
 	vm := &broker.VM{
 		ID: row.ID, ClusterID: row.ClusterID, NodeID: row.NodeID, Kind: row.Kind, VMID: row.VMID, Name: row.Name, Tenant: row.Tenant,
-		Status: broker.VMStatus(row.Status), TaskID: row.TaskID, Spec: row.Spec.value, ImageID: row.ImageID, Username: row.Username,
-		Password: password, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
+		Status: broker.VMStatus(row.Status), StatusAt: row.StatusAt.time(), TaskID: row.TaskID, Spec: row.Spec.value, ImageID: row.ImageID, Username: row.Username,
+		Password: password, PendingPassword: pending, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
 		StartedOnce: row.StartedOnce, LastError: row.LastError,
 		Observed: broker.Observed{
 			At: row.ObservedAt.timePointer(), Power: row.ObservedPower, Node: row.ObservedNode, CPU: row.ObservedCPU,

@@ -13,12 +13,14 @@ CREATE TABLE vms (
 	owner VARCHAR(64),
 	tenant BIGINT NOT NULL,
 	status INT NOT NULL,
+	status_at BIGINT NOT NULL, -- when a task or an order set status last
 	task_id BIGINT,
 	spec MEDIUMTEXT NOT NULL, -- JSON
 	mac VARCHAR(32),
 	image_id BIGINT NOT NULL,
 	username VARCHAR(190) NOT NULL,
 	password TEXT NOT NULL, -- encrypted
+	pending_password TEXT NOT NULL, -- encrypted; what a reinstall under way sets
 	system_volume VARCHAR(500) NOT NULL,
 	expires_at BIGINT,
 	created_at BIGINT NOT NULL,

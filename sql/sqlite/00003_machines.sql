@@ -13,12 +13,14 @@ CREATE TABLE vms (
 	owner TEXT,
 	tenant INTEGER NOT NULL,
 	status INTEGER NOT NULL,
+	status_at INTEGER NOT NULL, -- when a task or an order set status last
 	task_id INTEGER,
 	spec TEXT NOT NULL, -- JSON
 	mac TEXT,
 	image_id INTEGER NOT NULL,
 	username TEXT NOT NULL,
 	password TEXT NOT NULL, -- encrypted
+	pending_password TEXT NOT NULL, -- encrypted; what a reinstall under way sets
 	system_volume TEXT NOT NULL,
 	expires_at INTEGER,
 	created_at INTEGER NOT NULL,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -9,24 +10,24 @@ import (
 	"gantry/server/broker"
 )
 
+// broadSearch is how many hits make it cheaper to walk over the list in order and test each VM than to sort the hits.
+const broadSearch = 2000
+
 func (s *session) ListVMs(ctx context.Context, filter broker.VMFilter, page broker.Page) (vms []broker.VM, total int64, err error) {
 	err = s.read(ctx, "list virtual machines", func(db *gorm.DB) error {
-		if err := filterVMs(db, filter).Count(&total).Error; err != nil || total == 0 {
+		if err := filterVMs(db, filter).Count(&total).Error; err != nil {
 			return err
 		}
-		order := "vms.id DESC"
-		if filter.OldestFirst {
-			order = "vms.id"
-		}
-		// First the ids, which an index alone gives; then whole rows for one page only.
-		var ids []int64
-		if err := paged(filterVMs(db, filter).Order(order), page).Pluck("vms.id", &ids).Error; err != nil || len(ids) == 0 {
+		ids, err := pageOfVMs(db, filter, page, total)
+		if err != nil || len(ids) == 0 {
 			return err
 		}
+		// Whole rows for one page only.
 		var rows []vmRow
-		if err := db.Where("id IN ?", ids).Order(order).Find(&rows).Error; err != nil {
+		if err := db.Where("id IN ?", ids).Find(&rows).Error; err != nil {
 			return err
 		}
+		slices.SortFunc(rows, func(a, b vmRow) int { return slices.Index(ids, a.ID) - slices.Index(ids, b.ID) })
 		for i := range rows {
 			vm, err := s.vm(&rows[i])
 			if err != nil {
@@ -39,6 +40,35 @@ func (s *session) ListVMs(ctx context.Context, filter broker.VMFilter, page brok
 	return vms, total, err
 }
 
+// pageOfVMs gives the ids of a page, which an index alone can tell. A page behind the middle is counted from the end.
+func pageOfVMs(db *gorm.DB, filter broker.VMFilter, page broker.Page, total int64) (ids []int64, err error) {
+	size := int64(max(page.Size, 1))
+	offset := int64(max(page.Number-1, 0)) * size
+	size = min(size, total-offset)
+	if size <= 0 {
+		return nil, nil
+	}
+	oldestFirst, fromEnd := filter.OldestFirst, offset > total/2
+	if fromEnd {
+		oldestFirst, offset = !oldestFirst, total-offset-size
+	}
+	order := "vms.id"
+	query := filterVMs(db, filter)
+	if filter.Search != "" && total > broadSearch {
+		query = walkVMs(db, filter)
+	} else if filter.Search != "" {
+		order = "vms.id + 0" // sorts the hits: else SQLite likes to walk over all VMs in search of them
+	}
+	if !oldestFirst {
+		order += " DESC"
+	}
+	err = query.Order(order).Limit(int(size)).Offset(int(offset)).Pluck("vms.id", &ids).Error
+	if fromEnd {
+		slices.Reverse(ids)
+	}
+	return ids, err
+}
+
 func (s *session) CountVMs(ctx context.Context, filter broker.VMFilter) (count int64, err error) {
 	err = s.read(ctx, "count virtual machines", func(db *gorm.DB) error {
 		return filterVMs(db, filter).Count(&count).Error
@@ -46,8 +76,35 @@ func (s *session) CountVMs(ctx context.Context, filter broker.VMFilter) (count i
 	return count, err
 }
 
+// filterVMs finds VMs by index.
 func filterVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
-	query := db.Model(&vmRow{}).Where("vms.deleted_at = 0")
+	if filter.Search == "" {
+		return filterColumns(db.Model(&vmRow{}).Where("vms.deleted_at = 0"), filter)
+	}
+	// Deleted VMs have neither name nor VMID nor address.
+	branches, arguments := searchBranches(strings.ToLower(filter.Search))
+	if len(branches) == 1 {
+		return filterColumns(db.Model(&vmRow{}).Where("vms.live_name >= ? AND vms.live_name < ?", arguments...), filter)
+	}
+	// A join, because MySQL would evaluate IN (… UNION …) for each row; a CROSS JOIN, because SQLite takes its order for an order.
+	hits := "(" + strings.Join(branches, " UNION ") + ") AS hits CROSS JOIN vms"
+	return filterColumns(db.Table(hits, arguments...).Where("vms.id = hits.id"), filter)
+}
+
+// walkVMs finds the same by testing one VM after the other.
+func walkVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
+	branches, arguments := searchBranches(strings.ToLower(filter.Search))
+	for i, branch := range branches {
+		branches[i] = "vms.id IN (" + branch + ")"
+	}
+	if len(branches) == 1 {
+		// COALESCE keeps the databases from using the index of names.
+		branches[0] = "COALESCE(vms.live_name, '') >= ? AND COALESCE(vms.live_name, '') < ?"
+	}
+	return filterColumns(db.Model(&vmRow{}).Where("vms.deleted_at = 0"), filter).Where(strings.Join(branches, " OR "), arguments...)
+}
+
+func filterColumns(query *gorm.DB, filter broker.VMFilter) *gorm.DB {
 	if filter.Status != nil {
 		query = query.Where("vms.status = ?", int(*filter.Status))
 	}
@@ -57,15 +114,7 @@ func filterVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
 	if filter.Tenant != nil {
 		query = query.Where("vms.tenant = ?", *filter.Tenant)
 	}
-	if filter.Search == "" {
-		return query
-	}
-	branches, arguments := searchBranches(strings.ToLower(filter.Search))
-	if len(branches) == 1 {
-		return query.Where("vms.live_name >= ? AND vms.live_name < ?", arguments...)
-	}
-	// A join, because MySQL would evaluate IN (… UNION …) for each row.
-	return query.Joins("JOIN ("+strings.Join(branches, " UNION ")+") AS hits ON hits.id = vms.id", arguments...)
+	return query
 }
 
 // searchBranches are queries for the ids of VMs with a name, an address or a VMID that begins with text. All are ranges, which an
@@ -78,12 +127,11 @@ func searchBranches(text string) (branches []string, arguments []any) {
 		arguments = append(arguments, text, text+"\U0010FFFF")
 	}
 	if from, to, ok := number(text); ok {
-		var ranges []string
+		// A branch for each number of digits: SQLite would scan for a chain of OR.
 		for ; from <= maxVMID; from, to = from*10, to*10+9 {
-			ranges = append(ranges, "live_vmid BETWEEN ? AND ?")
+			branches = append(branches, "SELECT id FROM vms WHERE live_vmid BETWEEN ? AND ?")
 			arguments = append(arguments, from, to)
 		}
-		branches = append(branches, "SELECT id FROM vms WHERE "+strings.Join(ranges, " OR "))
 	}
 	return branches, arguments
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -173,15 +174,15 @@ func filterTasks(db *gorm.DB, filter broker.TaskFilter) *gorm.DB {
 
 func (s *session) NextRunAfter(ctx context.Context) (next time.Time, err error) {
 	err = s.read(ctx, "look for due tasks", func(db *gorm.DB) error {
-		// Three looks into an index; one MIN over several states would walk over all their tasks.
-		var due []*micros
-		err := db.Raw(`SELECT MIN(due_at) AS due FROM tasks WHERE state = 'ready'
-			UNION ALL SELECT MIN(due_at) FROM tasks WHERE state = 'waiting'
-			UNION ALL SELECT MIN(due_at) FROM tasks WHERE state = 'running'`).Scan(&due).Error
-		for _, at := range due {
-			if at != nil && (next.IsZero() || at.time().Before(next)) {
-				next = at.time()
-			}
+		// Three looks into an index; one MIN over several states would walk over all their tasks. -1 stands for none.
+		var due []micros
+		err := db.Raw(`SELECT COALESCE(MIN(due_at), -1) AS due FROM tasks WHERE state = 'ready'
+			UNION ALL SELECT COALESCE(MIN(due_at), -1) FROM tasks WHERE state = 'waiting'
+			UNION ALL SELECT COALESCE(MIN(due_at), -1) FROM tasks WHERE state = 'running'`).Scan(&due).Error
+		due = slices.DeleteFunc(due, func(at micros) bool { return at < 0 })
+		if len(due) > 0 {
+			// A task that may run at any time has no RunAfter; zero would mean that there is none.
+			next = max(slices.Min(due), 1).time()
 		}
 		return err
 	})

@@ -89,8 +89,9 @@ type Driver interface {
 	OperationState(ctx context.Context, operation Operation) (OperationState, error)
 	// FindOperation looks for the newest operation of a kind on a guest that our credential started at or after since, running
 	// or ended: it is how a lost reply is adopted. NotFound when there is none. since is by our clock, the hypervisor's may differ:
-	// drivers allow for that, so an operation from a second or two before since may be returned. For OperationFetch ref.ID is 0
-	// and the newest fetch on ref.Node is meant.
+	// drivers allow for that, so an operation from a second or two before since may be returned. A request whose reply was lost
+	// may still be on its way: NotFound is certain only when it is asked some seconds after the loss. For OperationFetch ref.ID is
+	// 0 and the newest fetch on ref.Node is meant.
 	FindOperation(ctx context.Context, ref GuestRef, kind OperationKind, since time.Time) (Operation, error)
 
 	// ClearStaleCreate removes what a create left behind when it died with its node (PVE: a config with only `lock: create`).

@@ -18,7 +18,7 @@ const discoverAtOnce = 4
 
 // Discover takes two requests, and two for every node that is online. A node that breaks off meanwhile counts as offline.
 func (d *driver) Discover(ctx context.Context) (hypervisor.Discovery, error) {
-	version, err := d.version(ctx)
+	version, err := d.askVersion(ctx)
 	if err != nil {
 		return hypervisor.Discovery{}, err
 	}

@@ -30,7 +30,7 @@ type driver struct {
 		sync.Mutex
 		pin tlspin.Pin
 	}
-	// release is asked for once: it decides details only, and an upgrade restarts pveproxy and so our connections, not us.
+	// release is PVE's version as last heard, which decides details of some calls. Discover, which runs every few minutes, renews it.
 	release struct {
 		sync.Mutex
 		version string
@@ -75,7 +75,7 @@ func (d *driver) learn(pin tlspin.Pin) error {
 
 func (d *driver) Info() hypervisor.Info {
 	return hypervisor.Info{Kind: "pve", Capabilities: hypervisor.Capabilities{
-		SuspendToDisk: true, Snapshots: true, Templates: true, CPULimit: true, IOLimits: true, BandwidthLimit: true,
+		SuspendToDisk: true, CPULimit: true, IOLimits: true, BandwidthLimit: true,
 		NestedVirtualization: true, SMBIOS: true, CPUModels: true, GuestAgent: true, History: true, ImageFetch: true, Architectures: true,
 	}}
 }
@@ -85,7 +85,7 @@ func (d *driver) Close() error {
 	return nil
 }
 
-// version is PVE's, e.g. "9.2.11".
+// version is PVE's, e.g. "9.2.11", as last heard.
 func (d *driver) version(ctx context.Context) (string, error) {
 	d.release.Lock()
 	known := d.release.version
@@ -93,6 +93,10 @@ func (d *driver) version(ctx context.Context) (string, error) {
 	if known != "" {
 		return known, nil
 	}
+	return d.askVersion(ctx)
+}
+
+func (d *driver) askVersion(ctx context.Context) (string, error) {
 	var answer proxmox.Version
 	if err := d.client.get(ctx, "/version", nil, &answer); err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package pve
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -69,6 +70,20 @@ func TestDiscoverWithoutANode(t *testing.T) {
 	}
 	if discovery.Version != "9.2.11" || fmt.Sprintf("%+v", discovery.Nodes) != fmt.Sprintf("%+v", want) {
 		t.Errorf("discovery is %+v", discovery)
+	}
+}
+
+func TestDiscoverHearsOfUpgrades(t *testing.T) {
+	version := "8.4.1"
+	s := serve(t, func(request *http.Request) string {
+		return pages(map[string]string{"GET /version": data(`{"version":"` + version + `"}`), "GET /nodes": data(`[]`)})(request)
+	})
+	d := s.byToken(t)
+	for _, version = range []string{"8.4.1", "9.2.11"} {
+		discovery, err := d.Discover(t.Context())
+		if known, versionErr := d.version(t.Context()); err != nil || versionErr != nil || discovery.Version != version || known != version {
+			t.Errorf("discovered %q, %v, known %q, %v; want %s", discovery.Version, err, known, versionErr, version)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // itself to it.
 func (d *driver) Probe(ctx context.Context) (hypervisor.Probe, error) {
 	ctx = context.WithValue(ctx, probing{}, true)
-	version, err := d.version(ctx)
+	version, err := d.askVersion(ctx)
 	if err != nil {
 		return hypervisor.Probe{}, err
 	}

@@ -114,6 +114,20 @@ func TestStopOverrulesShutdown(t *testing.T) {
 	}
 }
 
+func TestStopOfASuspendedGuestForgetsItsState(t *testing.T) {
+	c := memory.New(memory.Config{})
+	d := c.Open()
+	begin(t, d, spec(100))
+	for _, action := range []hypervisor.PowerAction{hypervisor.Start, hypervisor.Suspend, hypervisor.Stop} {
+		if _, err := d.Power(t.Context(), spec(100).Ref, action, hypervisor.PowerOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.Guests()[100].Power; got != hypervisor.PowerStopped {
+		t.Errorf("it is %s", got)
+	}
+}
+
 func TestLatencyEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := memory.New(memory.Config{Latency: time.Minute})

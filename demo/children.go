@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,21 +48,33 @@ func (c *children) start(name string, arguments ...string) error {
 	defer output.Close()
 	command := exec.Command(c.executable, arguments...)
 	command.Stdout, command.Stderr = output, output
+	// Settings of an installed Gantry must not reach the demo's programs.
+	command.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "GANTRY_") })
 	// Own group: Ctrl-C in a terminal reaches the demo only, which stops its programs in order.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := command.Start(); err != nil {
+	started := &child{name: name, command: command, ended: make(chan struct{})}
+	begun := make(chan error, 1)
+	go c.watch(started, begun)
+	if err := <-begun; err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	started := &child{name: name, command: command, ended: make(chan struct{})}
 	c.mutex.Lock()
 	c.running = append(c.running, started)
 	c.mutex.Unlock()
-	go c.watch(started)
 	return nil
 }
 
-func (c *children) watch(watched *child) {
-	err := watched.command.Wait()
+// watch starts a program and waits for its end. It keeps the thread that started it: the kernel sends the death signal when that
+// thread ends, not when the process does (prctl(2), PR_SET_PDEATHSIG).
+func (c *children) watch(watched *child, begun chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := watched.command.Start()
+	begun <- err
+	if err != nil {
+		return
+	}
+	err = watched.command.Wait()
 	close(watched.ended)
 	c.mutex.Lock()
 	stopped := watched.stopped

@@ -138,9 +138,18 @@ func (d *demo) controlledReady(ctx context.Context) error {
 	return err
 }
 
+// listenHost is where panel and API listen; every other program stays on loopback.
+func (d *demo) listenHost() string {
+	host, _, err := net.SplitHostPort(d.config.Listen)
+	if err != nil || host == "" {
+		return "127.0.0.1"
+	}
+	return host
+}
+
 func (d *demo) serverSettings() map[string]any {
 	settings := map[string]any{
-		"listen": loopback(d.kept.ServerPort), "data_dir": d.folder("server"),
+		"listen": net.JoinHostPort(d.listenHost(), strconv.Itoa(d.kept.ServerPort)), "data_dir": d.folder("server"),
 		"console": map[string]any{"proxy": map[string]any{"name": "demo", "url": d.vncproxyURL(), "secret": d.kept.ProxySecret}},
 	}
 	if d.config.Database != "" {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,7 +86,7 @@ func open(ctx context.Context, config Config) (server *running, err error) {
 }
 
 func (s *running) openStore(ctx context.Context) error {
-	keyring, err := secrets.Open(filepath.Join(s.config.DataDir, "secret.key"), s.config.SecretKey)
+	keyring, err := secrets.Open(s.config.KeyFile(), s.config.SecretKey)
 	if err != nil {
 		return err
 	}

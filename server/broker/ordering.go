@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
@@ -399,12 +400,13 @@ func reserveAddresses(ctx context.Context, tx Tx, plan *orderPlan, vm *VM) error
 
 // named gives an Error the field that the caller knows it by.
 func named(field string, err error) error {
-	if known, ok := err.(*Error); ok && known.Field == "" {
-		withField := *known
-		withField.Field = field
-		return &withField
+	var known *Error
+	if !errors.As(err, &known) {
+		return err
 	}
-	return err
+	withField := *known
+	withField.Field = field
+	return &withField
 }
 
 // queueTask fills in what every task has, inserts it and marks the VM with it.

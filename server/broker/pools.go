@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -78,8 +79,9 @@ func (b *Broker) newPool(_ context.Context, request PoolByMask) (*AddressPool, e
 	return pool, nil
 }
 
-// AddPoolRange adds a range of addresses, both ends inclusive, to a pool and tells how many. The range must lie in the pool's
-// subnet; an address that is known in the cluster already makes the call fail as a whole.
+// AddPoolRange adds a range of addresses, both ends inclusive, to a pool and tells how many are new. The range must lie in the
+// pool's subnet. Addresses that the pool has already are passed over; one that another pool of the cluster has makes the call fail
+// as a whole.
 func (b *Broker) AddPoolRange(ctx context.Context, request PoolByRange) (int, error) {
 	pool, err := b.store.FindPool(ctx, request.PoolID)
 	if Is(err, NotFound) {
@@ -105,8 +107,36 @@ func (b *Broker) AddPoolRange(ctx context.Context, request PoolByRange) (int, er
 	if err != nil {
 		return 0, err
 	}
-	addresses := poolAddresses(pool, node.ClusterID, start, end)
-	return len(addresses), named("startIp", b.store.Transact(ctx, func(tx Tx) error { return tx.InsertAddresses(ctx, pool, addresses) }))
+	added := 0
+	err = b.store.Transact(ctx, func(tx Tx) error {
+		fresh, err := withoutKnown(ctx, tx, pool, poolAddresses(pool, node.ClusterID, start, end))
+		if err != nil {
+			return err
+		}
+		if added = len(fresh); added == 0 {
+			return &Error{Kind: Exists, Field: "startIp", Detail: "the pool has all addresses of this range already"}
+		}
+		return named("startIp", tx.InsertAddresses(ctx, pool, fresh))
+	})
+	return added, err
+}
+
+// withoutKnown leaves out the addresses that the pool has already.
+func withoutKnown(ctx context.Context, tx Tx, pool *AddressPool, addresses []Address) ([]Address, error) {
+	known := map[netip.Addr]bool{}
+	for number := 1; ; number++ {
+		page, total, err := tx.ListAddresses(ctx, pool.ID, Page{Number: number, Size: maxPoolAddresses})
+		if err != nil {
+			return nil, err
+		}
+		for _, address := range page {
+			known[address.IP] = true
+		}
+		if len(page) == 0 || int64(number)*maxPoolAddresses >= total {
+			break
+		}
+	}
+	return slices.DeleteFunc(addresses, func(address Address) bool { return known[address.IP] }), nil
 }
 
 func checkRange(pool *AddressPool, start, end netip.Addr) error {

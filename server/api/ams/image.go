@@ -58,7 +58,11 @@ func (r *Reader) Image(ctx context.Context, image *broker.Image) (*Image, error)
 		if err != nil {
 			return nil, err
 		}
-		state := ImageNode{NodeID: each.NodeID, Status: int(each.State), Schedule: each.Progress, Error: each.Error}
+		progress, err := r.downloadProgress(ctx, each)
+		if err != nil {
+			return nil, err
+		}
+		state := ImageNode{NodeID: each.NodeID, Status: int(each.State), Schedule: progress, Error: each.Error}
 		if node != nil {
 			state.NodeName = node.Name
 		}
@@ -69,6 +73,21 @@ func (r *Reader) Image(ctx context.Context, image *broker.Image) (*Image, error)
 	}
 	r.images[image.ID] = record
 	return record, nil
+}
+
+// downloadProgress is that of the task while the image is on its way.
+func (r *Reader) downloadProgress(ctx context.Context, imageCopy broker.ImageCopy) (int, error) {
+	if imageCopy.State != broker.ImageDownloading || imageCopy.TaskID == nil {
+		return imageCopy.Progress, nil
+	}
+	task, err := r.store.FindTask(ctx, *imageCopy.TaskID)
+	if broker.Is(err, broker.NotFound) {
+		return imageCopy.Progress, nil
+	}
+	if err != nil {
+		return 0, broker.Wrap(err, "find the download's task")
+	}
+	return task.Progress, nil
 }
 
 // imageByID gives nil for an image that is gone.

@@ -135,9 +135,10 @@ type queue struct {
 func (c *claim) run() error {
 	c.used, c.full = map[slot]int{}, map[string][]string{}
 	var tenants []int64
-	err := c.db.Raw(`SELECT tenant FROM task_turns WHERE EXISTS (
-			SELECT 1 FROM tasks WHERE tasks.state = 'ready' AND tasks.tenant = task_turns.tenant AND tasks.due_at <= ?
-		) ORDER BY served, tenant`, c.now).Scan(&tenants).Error
+	// LIMIT keeps MariaDB from turning the look for one task a tenant into a scan of all of them, as it does with EXISTS.
+	err := c.db.Raw(`SELECT tenant FROM task_turns WHERE (
+			SELECT 1 FROM tasks WHERE tasks.state = 'ready' AND tasks.tenant = task_turns.tenant AND tasks.due_at <= ? LIMIT 1
+		) = 1 ORDER BY served, tenant`, c.now).Scan(&tenants).Error
 	if err != nil {
 		return err
 	}

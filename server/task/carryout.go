@@ -44,6 +44,7 @@ func (e *Engine) carryOut(task broker.Task) bool {
 		a.later(time.Minute)
 		return true
 	}
+	a.task.StepName = a.workflow.Steps[task.Step].Name // who queues a task knows its kind only
 	for a.advance() {
 	}
 	return a.task.State != broker.TaskWaiting

@@ -41,7 +41,7 @@ func BenchmarkJobs(b *testing.B) {
 				s := openStore(b, dsn(b))
 				done := make(chan struct{}, 100)
 				engine, err := task.New(task.Config{
-					Store: s, Workflows: []task.Workflow{eightSteps()}, Operations: operations{},
+					Store: s, Workflows: []task.Workflow{eightSteps()}, Operations: newOperations(),
 					OnChange: func(changed broker.Task) {
 						if changed.State.Final() {
 							done <- struct{}{}

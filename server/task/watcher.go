@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	// An operation is looked at after firstLook, then after half as long again each time, up to longestLook: short ones are
-	// noticed at once, long ones cost little.
+	// An operation is looked at after firstLook, then every firstLook or tenth part of the time that it takes already, up to
+	// longestLook: its end is noticed with a delay of a twentieth on average, and long ones cost little.
 	firstLook   = 5 * time.Millisecond
+	lookPart    = 10
 	longestLook = time.Second
 	// unreachableLook is the pace while the hypervisor does not answer.
 	unreachableLook = 5 * time.Second
@@ -62,7 +63,7 @@ func (w *watchers) watch(task broker.Task, pause time.Duration) {
 	if known != nil && known.task.Operation == task.Operation && !known.next.After(next) {
 		return
 	}
-	cluster.watched[task.ID] = &watched{task: task, next: next, pause: pause}
+	cluster.watched[task.ID] = &watched{task: task, since: next.Add(-pause), next: next, pause: pause}
 	cluster.signal()
 }
 
@@ -111,6 +112,7 @@ type watcher struct {
 
 type watched struct {
 	task  broker.Task
+	since time.Time
 	next  time.Time
 	pause time.Duration
 	// asked: a question is under way.
@@ -197,7 +199,7 @@ func (c *watcher) look(each *watched) {
 	c.all.mu.Lock()
 	defer c.all.mu.Unlock()
 	each.asked = false
-	each.pause = min(each.pause+each.pause/2, max(longestLook, each.pause))
+	each.pause = max(each.pause, min(e.Now().Sub(each.since)/lookPart, longestLook))
 	if err != nil {
 		each.pause = unreachableLook
 	} else if each.pause == unreachableLook {

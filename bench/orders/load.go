@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gantry/bench/stack"
+)
+
+// batch is what came of many orders.
+type batch struct {
+	orders   []stack.Order
+	accepted stack.Durations
+	// began is when the first was sent, taken when the last was accepted.
+	began, taken time.Time
+}
+
+// placeMany sends orders by callers that each send the next as soon as the last was answered, to all nodes in turn.
+func placeMany(ctx context.Context, running *stack.Stack, orders, callers int) (batch, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	result := batch{orders: make([]stack.Order, orders), began: time.Now()}
+	next := make(chan int)
+	var calling sync.WaitGroup
+	for range callers {
+		calling.Go(func() {
+			for number := range next {
+				placed, err := running.Place(ctx, running.Nodes[number%len(running.Nodes)])
+				if err != nil {
+					cancel(err)
+				}
+				result.orders[number] = placed
+			}
+		})
+	}
+	for number := range orders {
+		select {
+		case next <- number:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	calling.Wait()
+	result.taken = time.Now()
+	for _, each := range result.orders {
+		result.accepted = append(result.accepted, each.Accepted)
+	}
+	return result, context.Cause(ctx)
+}
+
+// awaitAll waits until all orders are carried out and gives the time at which the last was.
+func (b batch) awaitAll(ctx context.Context, running *stack.Stack) (last time.Time, err error) {
+	for _, each := range b.orders {
+		ended, err := running.Await(ctx, each.TaskID, 50*time.Millisecond)
+		if err != nil {
+			return last, err
+		}
+		if ended.After(last) {
+			last = ended
+		}
+	}
+	return last, nil
+}
+
+// accept measures the answers of cerateVM while the accepted orders are carried out. A first batch warms everything up.
+func accept(ctx context.Context, running *stack.Stack, with settings) error {
+	warm, err := placeMany(ctx, running, with.callers, with.callers)
+	if err != nil {
+		return err
+	}
+	if _, err := warm.awaitAll(ctx, running); err != nil {
+		return err
+	}
+	result, err := placeMany(ctx, running, with.orders, with.callers)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("cerateVM, %d callers without pause, %d orders, which are carried out meanwhile: p50 %s, p99 %s, longest %s, %.0f accepted/s\n",
+		with.callers, with.orders, milliseconds(result.accepted.Median()), milliseconds(result.accepted.Quantile(0.99)),
+		milliseconds(result.accepted.Quantile(1)), float64(with.orders)/result.taken.Sub(result.began).Seconds())
+	_, err = result.awaitAll(ctx, running)
+	return err
+}
+
+// sustained measures from the first order sent to the last machine started.
+func sustained(ctx context.Context, running *stack.Stack, with settings) error {
+	result, err := placeMany(ctx, running, with.orders, with.callers)
+	if err != nil {
+		return err
+	}
+	last, err := result.awaitAll(ctx, running)
+	if err != nil {
+		return err
+	}
+	took := last.Sub(result.began)
+	fmt.Printf("%d orders by %d callers on %d nodes: all accepted after %.1f s, all started after %.1f s: %.1f VMs/s\n",
+		with.orders, with.callers, with.nodes, result.taken.Sub(result.began).Seconds(), took.Seconds(), float64(with.orders)/took.Seconds())
+	return nil
+}
+
+// started measures one order after the other on an idle server.
+func started(ctx context.Context, running *stack.Stack, with settings) error {
+	var accepted, complete stack.Durations
+	for range with.orders {
+		begun := time.Now()
+		placed, err := running.Place(ctx, running.NodeID)
+		if err != nil {
+			return err
+		}
+		if _, err := running.Await(ctx, placed.TaskID, 2*time.Millisecond); err != nil {
+			return err
+		}
+		complete = append(complete, time.Since(begun))
+		accepted = append(accepted, placed.Accepted)
+	}
+	fmt.Printf("%d orders one after the other, until getTask says done: p50 %s, p99 %s (of it cerateVM p50 %s)\n", with.orders,
+		milliseconds(complete.Median()), milliseconds(complete.Quantile(0.99)), milliseconds(accepted.Median()))
+	return nil
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // patience bounds how long a test waits for what should come at once.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // operations is an operation source whose operations stand as the test says; it knows no others.
 type operations struct {

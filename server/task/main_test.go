@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"context"
 	"encoding/base64"
 	"os"
 	"path/filepath"
@@ -15,7 +14,12 @@ import (
 
 var mariadb *mariadbtest.Server
 
-func TestMain(m *testing.M) { os.Exit(mariadbtest.Main(m, &mariadb)) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(crashVariable); order != "" {
+		os.Exit(runCrashChild(order))
+	}
+	os.Exit(mariadbtest.Main(m, &mariadb))
+}
 
 // databases gives a fresh DSN of each kind.
 var databases = map[string]func(t testing.TB) string{
@@ -23,14 +27,15 @@ var databases = map[string]func(t testing.TB) string{
 	"mariadb": func(t testing.TB) string { return mariadb.Database(t) },
 }
 
+// testKeyring has the same key in every test and process.
+func testKeyring() (*secrets.Keyring, error) {
+	return secrets.Open("", base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
+}
+
 // openStore opens a database; a second call with the same DSN is a second server.
 func openStore(t testing.TB, dsn string) *store.Store {
 	t.Helper()
-	keyring, err := secrets.Open("", base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened, err := store.Open(context.Background(), store.Config{DSN: dsn, Secrets: keyring})
+	opened, err := openPlain(dsn)
 	if err != nil {
 		t.Fatal(err)
 	}

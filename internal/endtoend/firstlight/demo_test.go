@@ -28,6 +28,7 @@ type report struct {
 	Panel, AdminPath, AdminUser, AdminPassword string
 	API, AppID, AppKey                         string
 	Lab, LabToken, VNCProxy, Controlled        string
+	LabControl, LabControlToken                string
 	NodeID, OSID, IPPoolID                     int64
 	DemoVM                                     struct {
 		HostID  int64
@@ -59,9 +60,10 @@ func buildGantry(t *testing.T) string {
 }
 
 // startDemo runs the demo and waits for its one line.
-func startDemo(t *testing.T, binary, dataDir, image string) *demo {
+func startDemo(t *testing.T, binary, dataDir string, flags ...string) *demo {
 	t.Helper()
-	command := exec.Command(binary, "demo", "--data-dir", dataDir, "--listen", "127.0.0.1:0", "--qemu=on", "--image", image, "--json")
+	arguments := append([]string{"demo", "--data-dir", dataDir, "--listen", "127.0.0.1:0", "--json"}, flags...)
+	command := exec.Command(binary, arguments...)
 	var trouble bytes.Buffer
 	command.Stderr = &trouble
 	output, err := command.StdoutPipe()

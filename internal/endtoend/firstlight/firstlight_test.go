@@ -16,12 +16,15 @@ import (
 	"gantry/internal/qemutest"
 )
 
+// bootPatience is how long a guest's screen may stay dark on a busy machine.
+const bootPatience = time.Minute
+
 // TestAnOrderBecomesARunningMachineWithAConsole is the whole story in one run; its parts build on one another.
 func TestAnOrderBecomesARunningMachineWithAConsole(t *testing.T) {
 	image, other := qemutest.CloudImage(t), qemutest.CloudImageTagged(t, "other")
 	binary := buildGantry(t)
 	dataDir := t.TempDir()
-	demo := startDemo(t, binary, dataDir, image)
+	demo := startDemo(t, binary, dataDir, "--qemu=on", "--image", image)
 	vm := demo.report.DemoVM
 
 	t.Run("the guest got hostname, address and password through cloud-init", func(t *testing.T) {
@@ -116,7 +119,7 @@ func logsIn(t *testing.T, demo *demo, user, password string) bool {
 func consoleOpensOnce(t *testing.T, demo *demo) {
 	page := browsertest.Start(t).Open(demo.report.DemoVM.Console, browsertest.Desktop)
 	page.Wait(`document.body.dataset.state === "connected"`)
-	qemutest.Eventually(t, time.Minute, "a picture on the screen", func() bool { return !browsertest.Blank(page.Screenshot()) })
+	qemutest.Eventually(t, bootPatience, "a picture on the screen", func() bool { return !browsertest.Blank(page.Screenshot()) })
 	page.SaveScreenshot("first-light-console")
 	if problems := page.Problems(); len(problems) > 0 {
 		t.Errorf("the browser complains: %s", strings.Join(problems, "; "))

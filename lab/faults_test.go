@@ -110,6 +110,31 @@ func TestFaults(t *testing.T) {
 	conformance.Verify(t, faults, "9", nil)
 }
 
+// Wherever a task that makes a guest fails, the worker takes the configuration and the volumes back, as qemu-server's does.
+func TestFailedCreatesLeaveNothing(t *testing.T) {
+	running := startLab(t, lab.Config{})
+	c, faults := newClient(t, running), running.Faults()
+	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "100", "scsi0", "local:1"), "OK")
+	for _, step := range []string{"begin", "lock", "disk", "config"} {
+		for kind, prefix := range map[string]string{"qmcreate": "unable to create VM 200 - ", "qmclone": "clone failed: "} {
+			rule := faults.AddTask(fault.TaskRule{Type: kind, Step: step, Error: "no luck"})
+			if kind == "qmcreate" {
+				c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "200", "scsi0", "local:1"), prefix+"no luck")
+			} else {
+				c.must(c.task("POST", "/nodes/pve1/qemu/100/clone", "newid", "200"), prefix+"no luck")
+			}
+			faults.Remove(rule)
+			if answer := c.call("GET", "/nodes/pve1/qemu/200/config"); answer.Reason != "Configuration file 'nodes/pve1/qemu-server/200.conf' does not exist" {
+				t.Errorf("%s that fails at %q left %d %s", kind, step, answer.Status, answer.Body)
+			}
+			if rows, _ := c.ok("GET", "/nodes/pve1/storage/local/content", "vmid", "200").([]any); len(rows) > 0 {
+				t.Errorf("%s that fails at %q left %v", kind, step, rows)
+			}
+		}
+	}
+	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "200", "scsi0", "local:1"), "OK")
+}
+
 func TestFaultControl(t *testing.T) {
 	running := startLab(t, lab.Config{ControlListen: "127.0.0.1:0"})
 	url, token := running.Control()

@@ -51,17 +51,12 @@ func (c *Cluster) Clone(node string, vmid int, user string, options CloneOptions
 	if err != nil {
 		return "", apierror.Die("unable to create VM %d: config file already exists", options.NewID)
 	}
-	return c.Tasks.Start(node, "qmclone", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
+	return c.Tasks.StartUndoing(node, "qmclone", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
 		if c.Major >= 9 {
 			task.Logf("creating a clone of VM %d with ID %d", vmid, options.NewID)
 		}
-		err := c.clone(ctx, task, guest, copied, values, options, full)
-		if err != nil && !c.stopped() {
-			c.dropConfig(copied)
-			return apierror.Die("clone failed: %s", err)
-		}
-		return err
-	}).Text, nil
+		return c.clone(ctx, task, guest, copied, values, options, full)
+	}, c.undoConfig(copied, "clone failed: ")).Text, nil
 }
 
 func (g *Guest) cloneSource(options CloneOptions) (guestconf.Section, error) {

@@ -56,22 +56,29 @@ func (c *Cluster) Create(user, node string, vmid int, params schema.Params) (str
 	if err != nil {
 		return "", apierror.Die("unable to create VM %d - %s", vmid, err)
 	}
-	task := c.Tasks.Start(node, "qmcreate", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
+	task := c.Tasks.StartUndoing(node, "qmcreate", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
 		if err := c.create(ctx, task, guest, options, pool); err != nil {
-			// A task that was cut off by the end of the lab leaves what a node that lost power leaves.
-			if c.stopped() {
-				return err
-			}
-			c.dropConfig(guest)
-			return apierror.Die("unable to create VM %d - %s", vmid, err)
+			return err
 		}
 		if params.Flag("start") {
 			task.Log("Execute autostart")
 			c.StartGuest(node, vmid, user, StartOptions{})
 		}
 		return nil
-	})
+	}, c.undoConfig(guest, "unable to create VM "+strconv.Itoa(vmid)+" - "))
 	return task.Text, nil
+}
+
+// undoConfig takes the configuration back that was made before a task which failed, and puts prefix before the task's error.
+func (c *Cluster) undoConfig(guest *Guest, prefix string) func(error) error {
+	return func(err error) error {
+		// A task that was cut off by the end of the lab leaves what a node that lost power leaves.
+		if c.stopped() {
+			return err
+		}
+		c.dropConfig(guest)
+		return apierror.Die("%s%s", prefix, err)
+	}
 }
 
 // stopped tells whether the lab is closing.

@@ -139,6 +139,12 @@ func (p *Pool) write(line entry) {
 
 // Start runs work as a task of the node and returns at once.
 func (p *Pool) Start(node, kind, id, user string, work func(ctx context.Context, task *Task) error) *Task {
+	return p.StartUndoing(node, kind, id, user, work, func(err error) error { return err })
+}
+
+// StartUndoing is Start for a task that something was prepared for: when the work fails, also when a fault or an interrupt keeps it
+// from beginning, undo takes that back. It returns the error that the task ends with.
+func (p *Pool) StartUndoing(node, kind, id, user string, work func(ctx context.Context, task *Task) error, undo func(error) error) *Task {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	now := p.now()
 	p.mu.Lock()
@@ -154,17 +160,19 @@ func (p *Pool) Start(node, kind, id, user string, work func(ctx context.Context,
 	go func() {
 		defer p.running.Done()
 		defer cancel(nil)
-		task.finish(ctx, work)
+		task.finish(ctx, work, undo)
 	}()
 	return task
 }
 
-func (t *Task) finish(ctx context.Context, work func(context.Context, *Task) error) {
+func (t *Task) finish(ctx context.Context, work func(context.Context, *Task) error, undo func(error) error) {
 	err := t.Step(ctx, "begin")
 	if err == nil {
 		err = work(ctx, t)
 	}
-	if err == nil {
+	if err != nil {
+		err = undo(err)
+	} else {
 		err = t.Step(ctx, "end")
 	}
 	if context.Cause(ctx) == ErrInterrupted && err != nil {

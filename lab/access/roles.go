@@ -24,7 +24,7 @@ func privilegeGroups(major int) map[string]privilegeGroup {
 		"VM": machine,
 		"Sys": {root: []string{"Sys.PowerMgmt", "Sys.Modify", "Sys.Incoming", "Sys.AccessNetwork"},
 			admin: []string{"Sys.Console", "Sys.Syslog"}, audit: []string{"Sys.Audit"}},
-		"Datastore": {root: []string{"Datastore.Allocate"}, admin: []string{"Datastore.AllocateTemplate"},
+		"Datastore": {admin: []string{"Datastore.Allocate", "Datastore.AllocateTemplate"},
 			user: []string{"Datastore.AllocateSpace"}, audit: []string{"Datastore.Audit"}},
 		"SDN":  {admin: []string{"SDN.Allocate"}, user: []string{"SDN.Use"}, audit: []string{"SDN.Audit"}},
 		"User": {root: []string{"Realm.Allocate"}, admin: []string{"User.Modify", "Group.Allocate", "Realm.AllocateUser"}},

@@ -49,7 +49,7 @@ func openSQLite(path string) (*sqliteEngine, *gorm.DB, error) {
 	}
 	readers.SetMaxOpenConns(sqliteReaders)
 	readers.SetMaxIdleConns(sqliteReaders)
-	db, err := gorm.Open(sqliteDialect{readers}, gormConfig())
+	db, err := gorm.Open(sqliteDialect{newCachingPool(readers)}, gormConfig())
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), readers.Close(), writers.Close())
 	}

@@ -22,7 +22,9 @@ type client struct {
 	t     testing.TB
 	base  string
 	token string
-	web   *http.Client
+	// ticket and csrf are sent instead of a token, see login.
+	ticket, csrf string
+	web          *http.Client
 }
 
 type reply struct {
@@ -87,6 +89,16 @@ func (c *client) as(token string) *client {
 	return &other
 }
 
+// login is the same client with a ticket: root@pam is root only so, not with one of its tokens.
+func (c *client) login(user, password string) *client {
+	c.t.Helper()
+	data, _ := c.ok("POST", "/access/ticket", "username", user, "password", password).(map[string]any)
+	other := c.as("")
+	other.ticket, _ = data["ticket"].(string)
+	other.csrf, _ = data["CSRFPreventionToken"].(string)
+	return other
+}
+
 // call sends a request; params are pairs of name and value.
 func (c *client) call(method, path string, params ...string) reply {
 	c.t.Helper()
@@ -125,6 +137,10 @@ func (c *client) try(method, target, body string, header http.Header) (reply, er
 	}
 	if header != nil {
 		request.Header = header
+	}
+	if c.ticket != "" {
+		request.Header.Set("Cookie", "PVEAuthCookie="+url.QueryEscape(c.ticket))
+		request.Header.Set("CSRFPreventionToken", c.csrf)
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "PVEAPIToken="+c.token)

@@ -74,6 +74,8 @@ type Config struct {
 	NodeCPUs   int   // 64
 	NodeMemory int64 // bytes; 512 GiB
 	KVM        bool  // nodes offer KVM to guests whose option kvm is not off
+	// NoHVM makes nodes without hardware virtualisation: they say so, and a guest whose option kvm is not off does not start.
+	NoHVM bool
 
 	// ControlListen opens the faults' HTTP endpoint on that loopback address; empty: none. ControlToken guards it ("" = random).
 	ControlListen, ControlToken string
@@ -185,7 +187,7 @@ func (l *Lab) open(ctx context.Context) error {
 	}
 	c, err := cluster.Open(cluster.Options{Major: major, Nodes: l.config.Nodes, DataDir: l.config.DataDir, Storages: l.config.Storages,
 		Bridges: l.config.Bridges, Backend: l.config.Backend, Now: l.config.Now, TimeScale: l.config.TimeScale,
-		StatusInterval: l.config.StatusInterval, NodeCPUs: l.config.NodeCPUs, NodeMemory: l.config.NodeMemory, KVM: l.config.KVM,
+		StatusInterval: l.config.StatusInterval, NodeCPUs: l.config.NodeCPUs, NodeMemory: l.config.NodeMemory, KVM: l.config.KVM, NoHVM: l.config.NoHVM,
 		Logger: l.config.Logger})
 	if err != nil {
 		return err

@@ -85,9 +85,10 @@ func nodeStatus(r *Request) (any, error) {
 	if r.Cluster.Major >= 9 {
 		kernel, pve = "6.17.4-1-pve", "pve-manager/9.2.11/14a22df35955d97d"
 	}
-	hvm := ""
-	if r.Cluster.KVM {
-		hvm = "1"
+	// PVE::ProcFSTools: the flags vmx and svm, as what a Perl match gives.
+	hvm, flags := "1", "fpu vmx sse sse2 aes avx avx2"
+	if r.Cluster.NoHVM {
+		hvm, flags = "", "fpu sse sse2 aes avx avx2"
 	}
 	return map[string]any{
 		"uptime": status.Uptime, "cpu": status.CPU, "wait": 0, "idle": 0, "loadavg": []string{load, load, load},
@@ -95,7 +96,7 @@ func nodeStatus(r *Request) (any, error) {
 		"current-kernel": map[string]string{"sysname": "Linux", "release": kernel, "version": "#1 SMP PREEMPT_DYNAMIC", "machine": "x86_64"},
 		"boot-info":      map[string]any{"mode": "efi", "secureboot": 0},
 		"cpuinfo": map[string]any{"cpus": status.MaxCPU, "cores": status.MaxCPU, "sockets": 1, "mhz": "2600.000", "user_hz": 100, "hvm": hvm,
-			"model": "Lab Processor", "vendor": "GenuineIntel", "family": "6", "flags": "fpu sse sse2 aes avx avx2"},
+			"model": "Lab Processor", "vendor": "GenuineIntel", "family": "6", "flags": flags},
 		"memory": map[string]int64{"total": status.MaxMem, "used": status.Mem, "free": status.MaxMem - status.Mem,
 			"available": status.MaxMem - status.Mem},
 		"swap":   map[string]int64{"total": 0, "used": 0, "free": 0},

@@ -340,7 +340,8 @@ func destroyGuest(r *Request) (any, error) {
 	if err := rootOnly(r, "skiplock"); err != nil {
 		return nil, err
 	}
-	return r.Cluster.Destroy(r.Node, r.VMID, r.User, r.Params.Flag("purge"), r.Params.Flag("destroy-unreferenced-disks"))
+	return r.Cluster.Destroy(r.Node, r.VMID, r.User, cluster.DestroyOptions{SkipLock: r.Params.Flag("skiplock"), Purge: r.Params.Flag("purge"),
+		Unreferenced: r.Params.Flag("destroy-unreferenced-disks")})
 }
 
 func guestHistory(r *Request) (any, error) {

@@ -42,6 +42,7 @@ type Options struct {
 	NodeCPUs       int
 	NodeMemory     int64 // bytes
 	KVM            bool  // whether nodes offer KVM to guests
+	NoHVM          bool  // whether nodes lack hardware virtualisation
 	RootPassword   string
 	Logger         *slog.Logger
 }

@@ -62,7 +62,7 @@ func (c *Cluster) Create(user, node string, vmid int, params schema.Params) (str
 		}
 		if params.Flag("start") {
 			task.Log("Execute autostart")
-			c.StartGuest(node, vmid, user, StartOptions{})
+			c.StartGuest(node, vmid, user, PowerOptions{})
 		}
 		return nil
 	}, c.undoConfig(guest, "unable to create VM "+strconv.Itoa(vmid)+" - "))

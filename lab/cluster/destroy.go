@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +11,46 @@ import (
 	"gantry/lab/guestconf"
 	"gantry/lab/worker"
 )
+
+// DestroyOptions are those of DELETE …/qemu/{vmid}.
+type DestroyOptions struct {
+	SkipLock     bool // go on whatever the configuration's lock is
+	Purge        bool // also remove the guest from what refers to it
+	Unreferenced bool // also delete the guest's volumes that its configuration does not name
+}
+
+// Destroy deletes a guest with its volumes.
+func (c *Cluster) Destroy(node string, vmid int, user string, options DestroyOptions) (string, error) {
+	guest, err := c.Guest(node, vmid)
+	if err != nil {
+		return "", err
+	}
+	if guest.Config().Values.Flag("protection") {
+		return "", apierror.Die("can't remove VM %d - protection mode enabled", vmid)
+	}
+	if guest.Running() {
+		return "", apierror.Die("VM %d is running - destroy failed", vmid)
+	}
+	return c.work(node, "qmdestroy", vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
+		if err := guest.CheckLock(); err != nil && guest.Lock() != "suspended" && !options.SkipLock {
+			return err
+		}
+		if guest.Running() {
+			return apierror.Die("VM %d is running - destroy failed", vmid)
+		}
+		if err := c.destroyVolumes(ctx, task, guest, options.Unreferenced); err != nil {
+			return err
+		}
+		if options.Purge {
+			task.Logf("purging VM %d from related configurations..", vmid)
+			c.purge(vmid)
+		}
+		c.removeFromPools(vmid)
+		c.dropConfig(guest)
+		_ = os.RemoveAll(guest.runDir())
+		return nil
+	}), nil
+}
 
 func (g *Guest) runDir() string {
 	return filepath.Join(g.cluster.DataDir, "nodes", g.Node, "run", strconv.Itoa(g.VMID))

@@ -196,7 +196,7 @@ func (g *Guest) ended(process machine.Process) {
 	if reboot {
 		select {
 		case <-time.After(g.cluster.Scaled(time.Second)):
-			g.cluster.StartGuest(g.Node, g.VMID, "root@pam", StartOptions{})
+			g.cluster.StartGuest(g.Node, g.VMID, "root@pam", PowerOptions{})
 		case <-g.cluster.closing:
 		}
 	}

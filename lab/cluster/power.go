@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,17 +16,23 @@ import (
 	"gantry/lab/worker"
 )
 
-// StartOptions are those of …/status/start.
-type StartOptions struct{ SkipLock bool }
+// PowerOptions are those of …/status/ACTION. Every button looks at SkipLock, and besides at what is said here.
+type PowerOptions struct {
+	SkipLock bool          // go on whatever the configuration's lock is
+	Timeout  time.Duration // of a shutdown or reboot; 0 = 180 s
+	Force    bool          // kill the guest when a shutdown runs into its timeout
+	Overrule bool          // end running shutdown tasks before a stop
+	ToDisk   bool          // suspend: save the memory and stop the guest
+}
 
 // StartGuest starts a guest in a task.
-func (c *Cluster) StartGuest(node string, vmid int, user string, options StartOptions) string {
+func (c *Cluster) StartGuest(node string, vmid int, user string, options PowerOptions) string {
 	return c.work(node, "qmstart", vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
 		return guest.start(ctx, task, options)
 	})
 }
 
-func (g *Guest) start(ctx context.Context, task *worker.Task, options StartOptions) error {
+func (g *Guest) start(ctx context.Context, task *worker.Task, options PowerOptions) error {
 	conf := g.Config()
 	suspended := conf.Values["lock"] == "suspended"
 	if conf.Values.Flag("template") {
@@ -58,6 +65,9 @@ func (g *Guest) start(ctx context.Context, task *worker.Task, options StartOptio
 	spec, err := g.buildSpec(values)
 	if err != nil {
 		return err
+	}
+	if g.cluster.NoHVM && values["kvm"] != "0" { // PVE::QemuServer::config_to_command
+		return apierror.Die("KVM virtualisation configured, but not available. Either disable in VM configuration or enable in BIOS.")
 	}
 	if cpus := spec.Sockets * spec.Cores; cpus > g.cluster.NodeCPUs && spec.KVM {
 		return apierror.Die("MAX %d vcpus allowed per VM on this node", g.cluster.NodeCPUs)
@@ -108,10 +118,10 @@ func (g *Guest) checkVolumes(ctx context.Context, values guestconf.Section) erro
 	return nil
 }
 
-// StopGuest kills a guest in a task. overrule ends running shutdown tasks first.
-func (c *Cluster) StopGuest(node string, vmid int, user string, overrule bool) string {
+// StopGuest kills a guest in a task.
+func (c *Cluster) StopGuest(node string, vmid int, user string, options PowerOptions) string {
 	return c.Tasks.Start(node, "qmstop", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
-		if overrule {
+		if options.Overrule {
 			c.overruleShutdown(task, node, vmid)
 		}
 		release, err := c.flock(ctx, task, vmid, 0)
@@ -122,6 +132,12 @@ func (c *Cluster) StopGuest(node string, vmid int, user string, overrule bool) s
 		guest, err := c.Guest(node, vmid)
 		if err != nil {
 			return err
+		}
+		// What is stopped already needs no look at the lock, here and below.
+		if !options.SkipLock && guest.Running() {
+			if err := guest.CheckLock(); err != nil {
+				return err
+			}
 		}
 		return guest.kill(ctx)
 	}).Text
@@ -154,29 +170,29 @@ func (g *Guest) kill(ctx context.Context) error {
 	return g.applyPending(ctx, false)
 }
 
-// ShutdownGuest presses the power button in a task and waits up to timeout (default 180 s, scaled).
-func (c *Cluster) ShutdownGuest(node string, vmid int, user string, timeout time.Duration, force bool) string {
+// ShutdownGuest presses the power button in a task and waits up to the timeout, scaled.
+func (c *Cluster) ShutdownGuest(node string, vmid int, user string, options PowerOptions) string {
 	return c.work(node, "qmshutdown", vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
-		if err := guest.CheckLock(); err != nil {
-			return err
-		}
 		if !guest.Running() {
 			return nil
 		}
-		return guest.shutdown(ctx, task, timeout, force)
+		if !options.SkipLock {
+			if err := guest.CheckLock(); err != nil {
+				return err
+			}
+		}
+		return guest.shutdown(ctx, task, options)
 	})
 }
 
 const defaultShutdown = 180 * time.Second
 
-func (g *Guest) shutdown(ctx context.Context, task *worker.Task, timeout time.Duration, force bool) error {
+func (g *Guest) shutdown(ctx context.Context, task *worker.Task, options PowerOptions) error {
 	process := g.Process()
 	if process == nil {
 		return nil
 	}
-	if timeout == 0 {
-		timeout = defaultShutdown
-	}
+	timeout := cmp.Or(options.Timeout, defaultShutdown)
 	if err := process.Powerdown(ctx); err != nil && !errors.Is(err, machine.ErrNotRunning) {
 		return fmt.Errorf("VM quit/powerdown failed - %w", err)
 	}
@@ -189,7 +205,7 @@ func (g *Guest) shutdown(ctx context.Context, task *worker.Task, timeout time.Du
 		return context.Cause(ctx)
 	case <-timer.C:
 	}
-	if !force {
+	if !options.Force {
 		return apierror.Die("VM quit/powerdown failed - got timeout")
 	}
 	task.Log("VM still running - terminating now with SIGTERM")
@@ -211,7 +227,7 @@ func (g *Guest) waitEnded(ctx context.Context, process machine.Process) error {
 }
 
 // RebootGuest shuts down and lets qmeventd start the guest again.
-func (c *Cluster) RebootGuest(node string, vmid int, user string, timeout time.Duration) (string, error) {
+func (c *Cluster) RebootGuest(node string, vmid int, user string, options PowerOptions) (string, error) {
 	guest, err := c.Guest(node, vmid)
 	if err != nil {
 		return "", err
@@ -224,7 +240,7 @@ func (c *Cluster) RebootGuest(node string, vmid int, user string, timeout time.D
 		guest.mu.Lock()
 		guest.reboot = true
 		guest.mu.Unlock()
-		err := guest.shutdown(ctx, task, timeout, false)
+		err := guest.shutdown(ctx, task, options)
 		if err != nil {
 			guest.mu.Lock()
 			guest.reboot = false
@@ -235,14 +251,14 @@ func (c *Cluster) RebootGuest(node string, vmid int, user string, timeout time.D
 }
 
 // ResetGuest presses reset.
-func (c *Cluster) ResetGuest(node string, vmid int, user string) (string, error) {
-	return c.onRunning(node, "qmreset", vmid, user, func(ctx context.Context, _ *worker.Task, guest *Guest, process machine.Process) error {
+func (c *Cluster) ResetGuest(node string, vmid int, user string, options PowerOptions) (string, error) {
+	return c.onRunning(node, "qmreset", vmid, user, options, func(ctx context.Context, _ *worker.Task, guest *Guest, process machine.Process) error {
 		return process.Reset(ctx)
 	})
 }
 
 // onRunning starts a task for a guest that must run.
-func (c *Cluster) onRunning(node, kind string, vmid int, user string, work func(context.Context, *worker.Task, *Guest, machine.Process) error) (string, error) {
+func (c *Cluster) onRunning(node, kind string, vmid int, user string, options PowerOptions, work func(context.Context, *worker.Task, *Guest, machine.Process) error) (string, error) {
 	guest, err := c.Guest(node, vmid)
 	if err != nil {
 		return "", err
@@ -251,8 +267,10 @@ func (c *Cluster) onRunning(node, kind string, vmid int, user string, work func(
 		return "", guest.NotRunning()
 	}
 	return c.work(node, kind, vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
-		if err := guest.CheckLock(); err != nil {
-			return err
+		if !options.SkipLock {
+			if err := guest.CheckLock(); err != nil {
+				return err
+			}
 		}
 		process := guest.Process()
 		if process == nil {
@@ -263,13 +281,13 @@ func (c *Cluster) onRunning(node, kind string, vmid int, user string, work func(
 }
 
 // SuspendGuest pauses a guest, or saves it to disk and stops it.
-func (c *Cluster) SuspendGuest(node string, vmid int, user string, toDisk bool) (string, error) {
+func (c *Cluster) SuspendGuest(node string, vmid int, user string, options PowerOptions) (string, error) {
 	kind := "qmpause"
-	if toDisk {
+	if options.ToDisk {
 		kind = "qmsuspend"
 	}
-	return c.onRunning(node, kind, vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest, process machine.Process) error {
-		if toDisk {
+	return c.onRunning(node, kind, vmid, user, options, func(ctx context.Context, task *worker.Task, guest *Guest, process machine.Process) error {
+		if options.ToDisk {
 			return guest.hibernate(ctx, task, process)
 		}
 		if err := process.Pause(ctx); err != nil {
@@ -337,52 +355,19 @@ func (g *Guest) stateStorage(values guestconf.Section) string {
 }
 
 // ResumeGuest lets a paused guest go on.
-func (c *Cluster) ResumeGuest(node string, vmid int, user string) (string, error) {
+func (c *Cluster) ResumeGuest(node string, vmid int, user string, options PowerOptions) (string, error) {
 	guest, err := c.Guest(node, vmid)
 	if err != nil {
 		return "", err
 	}
 	if guest.Lock() == "suspended" {
-		return c.StartGuest(node, vmid, user, StartOptions{}), nil
+		return c.StartGuest(node, vmid, user, options), nil
 	}
-	return c.onRunning(node, "qmresume", vmid, user, func(ctx context.Context, _ *worker.Task, guest *Guest, process machine.Process) error {
+	return c.onRunning(node, "qmresume", vmid, user, options, func(ctx context.Context, _ *worker.Task, guest *Guest, process machine.Process) error {
 		if err := process.Resume(ctx); err != nil {
 			return err
 		}
 		guest.setPaused(false)
 		return nil
 	})
-}
-
-// Destroy deletes a guest with its volumes.
-func (c *Cluster) Destroy(node string, vmid int, user string, purge, unreferenced bool) (string, error) {
-	guest, err := c.Guest(node, vmid)
-	if err != nil {
-		return "", err
-	}
-	if guest.Config().Values.Flag("protection") {
-		return "", apierror.Die("can't remove VM %d - protection mode enabled", vmid)
-	}
-	if guest.Running() {
-		return "", apierror.Die("VM %d is running - destroy failed", vmid)
-	}
-	return c.work(node, "qmdestroy", vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
-		if err := guest.CheckLock(); err != nil && guest.Lock() != "suspended" {
-			return err
-		}
-		if guest.Running() {
-			return apierror.Die("VM %d is running - destroy failed", vmid)
-		}
-		if err := c.destroyVolumes(ctx, task, guest, unreferenced); err != nil {
-			return err
-		}
-		if purge {
-			task.Logf("purging VM %d from related configurations..", vmid)
-			c.purge(vmid)
-		}
-		c.removeFromPools(vmid)
-		c.dropConfig(guest)
-		_ = os.RemoveAll(guest.runDir())
-		return nil
-	}), nil
 }

@@ -140,7 +140,7 @@ func (c *Cluster) Rollback(node string, vmid int, user, name string, start bool)
 		if err != nil || !(start || section["vmstate"] != "") {
 			return err
 		}
-		return guest.start(ctx, task, StartOptions{})
+		return guest.start(ctx, task, PowerOptions{})
 	})
 }
 

@@ -24,12 +24,14 @@ type Update struct {
 	Revert []string
 	Digest string
 	Force  bool
+	// SkipLock goes on whatever the configuration's lock is.
+	SkipLock bool
 }
 
 // ParseUpdate reads and checks the parameters of PUT or POST config. known tells whether an option exists.
 func (c *Cluster) ParseUpdate(node, user string, params schema.Params, known func(string) bool) (Update, error) {
 	update := Update{Set: params.Texts(updateOnly...), Delete: schema.SplitList(params.Str("delete")),
-		Revert: schema.SplitList(params.Str("revert")), Digest: params.Str("digest"), Force: params.Flag("force")}
+		Revert: schema.SplitList(params.Str("revert")), Digest: params.Str("digest"), Force: params.Flag("force"), SkipLock: params.Flag("skiplock")}
 	for name, value := range params {
 		if value == nil {
 			return update, apierror.Die("unable to parse value of '%s' - got undefined value", name)
@@ -94,7 +96,7 @@ func (g *Guest) CheckUpdate(update Update) error {
 	if update.Digest != "" && update.Digest != conf.Digest() {
 		return apierror.Die("checksum mismatch (file change by other user?)")
 	}
-	if err := g.CheckLock(); err != nil {
+	if err := g.CheckLock(); err != nil && !update.SkipLock {
 		return err
 	}
 	if conf.Values.Flag("protection") {

@@ -185,6 +185,7 @@ func (d *demo) serverReady(ctx context.Context) error {
 func (d *demo) vncproxySettings() map[string]any {
 	return map[string]any{
 		"listen": loopback(d.kept.VNCProxyPort), "data_dir": d.folder("vncproxy"), "server": d.serverURL(), "secret": d.kept.ProxySecret,
+		"allowed_origins": []string{d.serverURL()},
 	}
 }
 

@@ -140,7 +140,7 @@ func (s *running) openAPI(ctx context.Context) error {
 	build := version.Current()
 	s.api, err = api.New(api.Config{
 		Broker: broker.New(s.store, s.fleet, s.engine, s.config.Rules(), time.Now, s.log),
-		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, AdminPath: adminPath,
+		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, AdminPath: adminPath, Panel: s.panel(adminPath),
 		Language: broker.Language(s.config.Language), TrustedProxies: s.config.TrustedProxies,
 		Version: build.Version, Build: build.Commit, Registry: s.registry,
 		HideMetrics: !s.config.Metrics.Enabled || s.config.Metrics.Listen != "", Log: s.log.With("part", "api"),

@@ -9,10 +9,15 @@ import (
 	"gantry/web"
 )
 
-// contentPolicy lets the page run its own scripts and talk to its own host, and nothing else. noVNC draws on a canvas and uses
+// basePolicy lets the page run its own scripts and talk to its own host, and nothing else. noVNC draws on a canvas and uses
 // data: and blob: pictures for cursors and JPEG rectangles.
-const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
+const basePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+
+// contentPolicy also lets the pages of allowed origins, such as the panel's, embed the console.
+func (p *Proxy) contentPolicy() string {
+	return strings.Join(append([]string{basePolicy}, p.origins...), " ")
+}
 
 // newPage serves the console page and its assets; without them in the binary it says so at every request.
 func (p *Proxy) newPage() http.Handler {
@@ -23,10 +28,10 @@ func (p *Proxy) newPage() http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		})
 	}
-	return servePage(files)
+	return servePage(files, p.contentPolicy())
 }
 
-func servePage(files fs.FS) http.Handler {
+func servePage(files fs.FS, contentPolicy string) http.Handler {
 	server := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()

@@ -17,6 +17,10 @@ var ErrNotBuilt = errors.New("page not built: run `npm ci && npm run build` in w
 // Console is the console page with its assets: index.html stands at the root. ErrNotBuilt when it is not in this binary.
 func Console() (fs.FS, error) { return page("console") }
 
+// Panel is the operator's panel with its assets: index.html stands at the root; beside an asset may stand the same file compressed,
+// with .br or .gz after its name. ErrNotBuilt when it is not in this binary.
+func Panel() (fs.FS, error) { return page("panel") }
+
 // page is one entry of the build, a folder with an index.html.
 func page(name string) (fs.FS, error) {
 	folder, err := fs.Sub(dist, "dist/"+name)

@@ -42,6 +42,12 @@ type Broker interface {
 	admin.Broker
 }
 
+// Panel is the operator's web panel; *panel.Panel is one. It sees only requests that are in no route, and says which are its own.
+type Panel interface {
+	http.Handler
+	Serves(r *http.Request) bool
+}
+
 // Config sets an API up. Broker, Store, Accounts, Console, Fleet, Queue and AdminPath are required.
 type Config struct {
 	Broker   Broker
@@ -52,6 +58,8 @@ type Config struct {
 	Queue    broker.Queue
 	// AdminPath is the secret first segment of the admin's URLs, see account.AdminPath.
 	AdminPath string
+	// Panel is served under the admin path; nil = none.
+	Panel Panel
 	// Language of messages for callers that ask for none; "" = English.
 	Language broker.Language
 	// TrustedProxies are the networks whose X-Forwarded-For is believed; none by default.
@@ -77,6 +85,7 @@ const DefaultTimeout = 10 * time.Second
 // API is the handler. Close it after its listener was shut down.
 type API struct {
 	engine    *gin.Engine
+	panel     Panel
 	routes    []route.Route
 	adminPath string
 	accounts  *account.Service
@@ -101,7 +110,7 @@ func New(config Config) (*API, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	a := &API{
-		accounts: config.Accounts, store: config.Store, kinds: config.Fleet.Kinds, language: newLanguages(config.Language),
+		panel: config.Panel, accounts: config.Accounts, store: config.Store, kinds: config.Fleet.Kinds, language: newLanguages(config.Language),
 		metrics: measured, ready: config.Ready, now: config.Now, log: config.Log, routes: table(config), adminPath: config.AdminPath, timeout: config.Timeout,
 	}
 	if err := checkTable(a.routes); err != nil {

@@ -91,8 +91,13 @@ func (a *API) protected(name string, handler http.HandlerFunc) gin.HandlerFunc {
 	}
 }
 
-// unknown answers whatever is not served, wrong admin paths among it: nothing can be told apart.
+// unknown answers whatever is not in the table: with the panel where that serves it, else as an unknown route, wrong admin paths
+// among it: nothing can be told apart.
 func (a *API) unknown(c *gin.Context) {
+	if a.panel != nil && a.panel.Serves(c.Request) {
+		a.protected("panel", a.panel.ServeHTTP)(c)
+		return
+	}
 	exchange := a.begin(c, &route.Route{Name: "unknown", Auth: route.Public})
 	exchange.refuseRoute()
 }

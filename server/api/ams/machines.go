@@ -2,6 +2,7 @@ package ams
 
 import (
 	"context"
+	"strings"
 
 	"gantry/server/api/route"
 	"gantry/server/broker"
@@ -98,9 +99,21 @@ func (m *Machines) Info(ctx context.Context, call *route.Call, request HostRef) 
 	return WithLive(ctx, record, vm, m.Live), nil
 }
 
+// PageRequest asks for a page of machines. The filters are Gantry's own.
+type PageRequest struct {
+	Search string `json:"search" in:"query" rule:"max=64" doc:"beginning of a name, an address or a VMID"`
+	Status *int   `json:"status" in:"query" rule:"min=0,max=17" doc:"as vmhost.status; also 16 being deleted, 17 needs an operator"`
+	NodeID int64  `json:"nodeId" in:"query" rule:"min=1" doc:"machines of this node only"`
+	Paging
+}
+
 // Page lists machines out of the store.
-func (m *Machines) Page(ctx context.Context, call *route.Call, request Paging) (ShortList[VM], error) {
-	filter := broker.VMFilter{}
+func (m *Machines) Page(ctx context.Context, call *route.Call, request PageRequest) (ShortList[VM], error) {
+	filter := broker.VMFilter{Search: strings.TrimSpace(request.Search), NodeID: request.NodeID}
+	if request.Status != nil {
+		status := broker.VMStatus(*request.Status)
+		filter.Status = &status
+	}
 	if call.Key != nil {
 		filter.Tenant = &call.Key.ID
 	}

@@ -19,6 +19,9 @@ func (d *driver) CreateGuest(ctx context.Context, spec hypervisor.GuestSpec) (hy
 	if err != nil {
 		return hypervisor.Operation{}, err
 	}
+	if spec.KVM && !d.offersKVM(ctx, spec.Ref.Node) {
+		spec = withoutKVM(spec)
+	}
 	parameters, err := createParameters(spec)
 	if err != nil {
 		return hypervisor.Operation{}, err

@@ -38,7 +38,7 @@ func TestRequestsOfEachCall(t *testing.T) {
 		call func() error
 		want string
 	}{
-		{"create", func() error { return operation(d.CreateGuest(t.Context(), spec)) }, "POST qemu"},
+		{"create, the first on this node", func() error { return operation(d.CreateGuest(t.Context(), spec)) }, "GET status, POST qemu"},
 		{"find", func() error {
 			guest, err := d.FindGuest(t.Context(), ref)
 			if err == nil {

@@ -35,6 +35,7 @@ type driver struct {
 		sync.Mutex
 		version string
 	}
+	acceleration acceleration
 }
 
 // Kind describes the driver.

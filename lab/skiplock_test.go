@@ -27,6 +27,7 @@ func TestSkiplock(t *testing.T) {
 		{"POST", "/status/start", nil},
 		{"POST", "/status/stop", nil},
 		{"POST", "/config", []string{"name", "x"}},
+		{"PUT", "/resize", []string{"disk", "scsi0", "size", "+1G"}},
 	} {
 		answer := root.call(fact.method, path+fact.path, fact.params...)
 		exit := answer.Reason // of what is refused before there is a task

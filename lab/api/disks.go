@@ -17,7 +17,8 @@ var diskRoutes = map[string]handler{
 		if err := rootOnly(r, "skiplock"); err != nil {
 			return nil, err
 		}
-		return r.Cluster.Resize(r.Node, r.VMID, r.User, r.Params.Str("disk"), r.Params.Str("size"), r.Params.Str("digest")), nil
+		return r.Cluster.Resize(r.Node, r.VMID, r.User, cluster.ResizeOptions{Key: r.Params.Str("disk"), Size: r.Params.Str("size"),
+			Digest: r.Params.Str("digest"), SkipLock: r.Params.Flag("skiplock")}), nil
 	},
 	"POST" + guestPath + "/move_disk": moveDisk,
 	"PUT" + guestPath + "/unlink": func(r *Request) (any, error) {

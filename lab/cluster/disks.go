@@ -10,24 +10,30 @@ import (
 	"gantry/lab/worker"
 )
 
-// Resize grows a disk in a task. size is absolute, or relative with a leading +.
-func (c *Cluster) Resize(node string, vmid int, user, key, size, digest string) string {
+// ResizeOptions are those of PUT …/resize. Size is absolute, or relative with a leading +.
+type ResizeOptions struct {
+	Key, Size, Digest string
+	SkipLock          bool // go on whatever the configuration's lock is
+}
+
+// Resize grows a disk in a task.
+func (c *Cluster) Resize(node string, vmid int, user string, options ResizeOptions) string {
 	return c.work(node, "resize", vmid, user, func(ctx context.Context, task *worker.Task, guest *Guest) error {
 		conf := guest.Config()
-		if digest != "" && digest != conf.Digest() {
+		if options.Digest != "" && options.Digest != conf.Digest() {
 			return apierror.Die("checksum mismatch (file change by other user?)")
 		}
-		if err := guest.CheckLock(); err != nil {
+		if err := guest.CheckLock(); err != nil && !options.SkipLock {
 			return err
 		}
-		if _, set := conf.Values[key]; !set {
-			return apierror.Die("disk '%s' does not exist", key)
+		if _, set := conf.Values[options.Key]; !set {
+			return apierror.Die("disk '%s' does not exist", options.Key)
 		}
-		drive := conf.Values.Drive(key)
+		drive := conf.Values.Drive(options.Key)
 		if drive.IsCDROM() {
 			return apierror.Die("you can't resize a cdrom")
 		}
-		return guest.resize(ctx, task, drive, size)
+		return guest.resize(ctx, task, drive, options.Size)
 	})
 }
 

@@ -33,6 +33,13 @@ func (o operations) set(id string, state hypervisor.OperationState, err error) {
 	o.states[id], o.errs[id] = state, err
 }
 
+// questions is how often was asked for an operation.
+func (o operations) questions(id string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.asked[id]
+}
+
 func (o operations) OperationState(_ context.Context, _, _ int64, operation hypervisor.Operation) (hypervisor.OperationState, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

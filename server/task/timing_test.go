@@ -98,7 +98,7 @@ func TestAnOperationThatHangsIsOverAtTheDeadline(t *testing.T) {
 		}
 		// It was never undone beside the operation, and looked at about once a second.
 		wantEvents(t, b.noted(), "do a", "begin", "finish stuck")
-		if asked := b.ops.asked["op"]; asked < 70*60/2 || asked > 70*60*2 {
+		if asked := b.ops.questions("op"); asked < 70*60/2 || asked > 70*60*2 {
 			t.Errorf("asked %d times in 70 minutes", asked)
 		}
 	})

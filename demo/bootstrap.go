@@ -147,7 +147,7 @@ func (d *demo) addImage(ctx context.Context, panel *client) error {
 	}
 	body := map[string]any{
 		"name": "Gantry-Demo-Linux", "fileName": imageFileName, "type": "linux", "osType": "other", "arch": "x86_64",
-		"downType": 0, "url": d.imageURL(), "checksum": checksum, "cloud": 1,
+		"downType": 0, "url": d.imageURL(), "checksum": checksum, "cloud": 1, "agent": 1,
 	}
 	if err := panel.call(ctx, http.MethodPost, "/"+d.kept.AdminPath+"/insertOs", body, nil); err != nil {
 		return err

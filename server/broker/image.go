@@ -27,10 +27,13 @@ type Image struct {
 	// Directory on a node for images that `controlled` keeps; default /home/images.
 	Directory string
 	CloudInit bool
-	SizeBytes int64 // 0 = unknown
-	Disabled  bool
-	Reason    string
-	CreatedAt time.Time
+	// GuestAgent: the image runs QEMU's guest agent. Proxmox VE asks the agent, and nobody else, of a guest that is said to have one:
+	// with a wrong yes every shutdown runs into its timeout.
+	GuestAgent bool
+	SizeBytes  int64 // 0 = unknown
+	Disabled   bool
+	Reason     string
+	CreatedAt  time.Time
 }
 
 // ImageCopyState is the AMS nodeStatus.status.

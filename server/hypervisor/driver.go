@@ -289,10 +289,12 @@ type GuestSpec struct {
 	MemoryMB       int
 	OnBoot         bool
 	OSFamily       string // linux, windows, solaris, other
-	Limits         Limits
-	Disks          []DiskSpec // the first is the system disk
-	NICs           []NICSpec
-	CloudInit      *CloudInit // nil = the image has none
+	// GuestAgent: the guest runs QEMU's guest agent, which then is asked to shut down in place of the power button.
+	GuestAgent bool
+	Limits     Limits
+	Disks      []DiskSpec // the first is the system disk
+	NICs       []NICSpec
+	CloudInit  *CloudInit // nil = the image has none
 	// CloudInitStorage holds the cloud-init drive.
 	CloudInitStorage string
 	Description      string
@@ -345,15 +347,16 @@ type CloudInit struct {
 
 // GuestChange changes a guest; nil fields stay as they are.
 type GuestChange struct {
-	Name      *string
-	Sockets   *int
-	Cores     *int
-	MemoryMB  *int
-	Limits    *Limits
-	NIC       *NICSpec // replaces the first NIC, MAC must be the same
-	OSFamily  *string
-	OnBoot    *bool
-	CloudInit *CloudInit
+	Name       *string
+	Sockets    *int
+	Cores      *int
+	MemoryMB   *int
+	Limits     *Limits
+	NIC        *NICSpec // replaces the first NIC, MAC must be the same
+	OSFamily   *string
+	GuestAgent *bool
+	OnBoot     *bool
+	CloudInit  *CloudInit
 	// SystemDiskIO sets the limits of the system disk.
 	SystemDiskIO *broker.IOLimits
 }

@@ -23,6 +23,7 @@ type imageRow struct {
 	Checksum     string
 	Directory    string
 	CloudInit    bool
+	GuestAgent   bool
 	SizeBytes    int64
 	Disabled     bool
 	Reason       string
@@ -35,7 +36,7 @@ func newImageRow(image *broker.Image) *imageRow {
 	return &imageRow{
 		ID: image.ID, Name: image.Name, FileName: image.FileName, Family: image.Family, Distribution: image.Distribution,
 		Arch: image.Arch, Source: int(image.Source), URL: image.URL, Checksum: image.Checksum, Directory: image.Directory,
-		CloudInit: image.CloudInit, SizeBytes: image.SizeBytes, Disabled: image.Disabled, Reason: image.Reason,
+		CloudInit: image.CloudInit, GuestAgent: image.GuestAgent, SizeBytes: image.SizeBytes, Disabled: image.Disabled, Reason: image.Reason,
 		CreatedAt: fromTime(image.CreatedAt),
 	}
 }
@@ -43,7 +44,7 @@ func newImageRow(image *broker.Image) *imageRow {
 func (r *imageRow) noun() broker.Image {
 	return broker.Image{
 		ID: r.ID, Name: r.Name, FileName: r.FileName, Family: r.Family, Distribution: r.Distribution, Arch: r.Arch,
-		Source: broker.ImageSource(r.Source), URL: r.URL, Checksum: r.Checksum, Directory: r.Directory, CloudInit: r.CloudInit,
+		Source: broker.ImageSource(r.Source), URL: r.URL, Checksum: r.Checksum, Directory: r.Directory, CloudInit: r.CloudInit, GuestAgent: r.GuestAgent,
 		SizeBytes: r.SizeBytes, Disabled: r.Disabled, Reason: r.Reason, CreatedAt: r.CreatedAt.time(),
 	}
 }

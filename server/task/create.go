@@ -155,7 +155,7 @@ func (w *Workflows) guestSpec(ctx context.Context, subject *subject) (hypervisor
 		// Threads have no option of their own on PVE; a thread is a core to the guest's scheduler.
 		Ref: subject.ref, Name: vm.Name, Sockets: vm.Spec.Sockets, Cores: vm.Spec.Cores * vm.Spec.Threads, CPUType: vm.Spec.CPUType,
 		KVM: vm.Spec.KVM, Arch: vm.Spec.Arch, ACPI: vm.Spec.ACPI, MemoryMB: vm.Spec.MemoryMB, OnBoot: vm.Spec.OnBoot,
-		OSFamily: vm.Spec.OSFamily, Limits: hypervisor.Limits{CPUPercent: vm.Spec.CPUPercent},
+		OSFamily: vm.Spec.OSFamily, GuestAgent: vm.Spec.GuestAgent, Limits: hypervisor.Limits{CPUPercent: vm.Spec.CPUPercent},
 		NICs:             []hypervisor.NICSpec{{MAC: vm.Spec.MAC, Bridge: vm.Spec.Bridge, RateMbps: vm.Spec.BandwidthMbps}},
 		CloudInitStorage: vm.Spec.Storage, Description: fmt.Sprintf("Gantry VM %d", vm.ID),
 	}

@@ -78,7 +78,8 @@ func (w *Workflows) finishReinstall(ctx context.Context, tx broker.Tx, run *Run,
 	}
 	return w.settle(ctx, tx, run, broker.VMRunning, func(vm *broker.VM) {
 		vm.ImageID, vm.Spec.Image, vm.Spec.ImageName, vm.Spec.CloudInit = image.ID, image.FileName, image.Name, image.CloudInit
-		vm.Spec.OSFamily, vm.StartedOnce, vm.SystemVolume = image.Family, true, own.SystemVolume
+		vm.Spec.OSFamily, vm.Spec.GuestAgent = image.Family, image.GuestAgent
+		vm.StartedOnce, vm.SystemVolume = true, own.SystemVolume
 		if vm.PendingPassword != "" {
 			vm.Password, vm.PendingPassword = vm.PendingPassword, ""
 		}
@@ -289,7 +290,7 @@ func (w *Workflows) configureReinstalled(ctx context.Context, run *Run) (Outcome
 	if subject.vm.PendingPassword != "" {
 		password = subject.vm.PendingPassword
 	}
-	change := hypervisor.GuestChange{OSFamily: &image.Family}
+	change := hypervisor.GuestChange{OSFamily: &image.Family, GuestAgent: &image.GuestAgent}
 	if image.CloudInit {
 		change.CloudInit = cloudInit(subject.vm, password)
 	}
@@ -301,8 +302,8 @@ func (w *Workflows) configureBack(ctx context.Context, run *Run) (Outcome, error
 	if err != nil || state.Proven || run.Result != nil {
 		return Outcome{}, err
 	}
-	family := subject.vm.Spec.OSFamily
-	change := hypervisor.GuestChange{OSFamily: &family}
+	family, agent := subject.vm.Spec.OSFamily, subject.vm.Spec.GuestAgent
+	change := hypervisor.GuestChange{OSFamily: &family, GuestAgent: &agent}
 	if subject.vm.Spec.CloudInit {
 		change.CloudInit = cloudInit(subject.vm, subject.vm.Password)
 	}

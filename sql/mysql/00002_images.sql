@@ -13,6 +13,7 @@ CREATE TABLE images (
 	checksum VARCHAR(200) NOT NULL,
 	directory VARCHAR(500) NOT NULL,
 	cloud_init BOOLEAN NOT NULL,
+	guest_agent BOOLEAN NOT NULL,
 	size_bytes BIGINT NOT NULL,
 	disabled BOOLEAN NOT NULL,
 	reason VARCHAR(500) NOT NULL,

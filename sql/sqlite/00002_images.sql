@@ -13,6 +13,7 @@ CREATE TABLE images (
 	checksum TEXT NOT NULL,
 	directory TEXT NOT NULL,
 	cloud_init INTEGER NOT NULL,
+	guest_agent INTEGER NOT NULL,
 	size_bytes INTEGER NOT NULL,
 	disabled INTEGER NOT NULL,
 	reason TEXT NOT NULL,

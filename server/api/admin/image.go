@@ -40,13 +40,14 @@ type ImageRequest struct {
 	Checksum  string `json:"checksum" rule:"max=140" doc:"sha256:… or sha512:…, lower-case hex; default: not checked"`
 	Path      string `json:"path" rule:"max=200" doc:"folder on the nodes; default /home/images"`
 	CloudInit bool   `json:"cloud" doc:"1: the image has cloud-init; default 0"`
+	Agent     bool   `json:"agent" doc:"1: the image runs QEMU's guest agent; default 0. Gantry's own"`
 }
 
 func (c *Calls) insertImage(ctx context.Context, _ *route.Call, request ImageRequest) (string, error) {
 	err := c.Broker.AddImage(ctx, &broker.Image{
 		Name: request.Name, FileName: request.FileName, Family: request.Type, Distribution: request.OSType, Arch: request.Arch,
 		Source: broker.ImageSource(*request.DownType), URL: request.URL, Checksum: request.Checksum, Directory: request.Path,
-		CloudInit: request.CloudInit,
+		CloudInit: request.CloudInit, GuestAgent: request.Agent,
 	})
 	if err != nil {
 		return "", err

@@ -94,7 +94,7 @@ func VMHostOf(vm *broker.VM, secrets bool) VMHost {
 		WriteMBps: limit(spec.IO.WriteMBps), WriteMBpsMax: limit(spec.IO.WriteMBpsMax),
 		ReadIOPS: limit(spec.IO.ReadIOPS), ReadIOPSMax: limit(spec.IO.ReadIOPSMax),
 		WriteIOPS: limit(spec.IO.WriteIOPS), WriteIOPSMax: limit(spec.IO.WriteIOPSMax),
-		Arch: wireArch(spec.Arch), ACPI: flag(spec.ACPI), Memory: spec.MemoryMB, Swap: positive(spec.SwapMB), Agent: 1,
+		Arch: wireArch(spec.Arch), ACPI: flag(spec.ACPI), Memory: spec.MemoryMB, Swap: positive(spec.SwapMB), Agent: flag(spec.GuestAgent),
 		Username: vm.Username, Password: password, Net0: wireNIC(vm), OS: spec.Image, OSName: spec.ImageName, OSType: spec.OSFamily,
 		OnBoot: flag(spec.OnBoot), Bandwidth: limit(spec.BandwidthMbps), Storage: spec.Storage, SystemDiskSize: spec.SystemDiskGB,
 		DataDisk: diskMap(spec.DataDisks, spec.Storage), Bridge: spec.Bridge,

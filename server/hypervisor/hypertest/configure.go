@@ -24,6 +24,7 @@ func testConfigure(t *testing.T, s *suite) {
 		{"name", hypervisor.GuestChange{Name: new("renamed.example.org")}, func(spec *hypervisor.GuestSpec) { spec.Name = "renamed.example.org" }},
 		{"sockets and cores", hypervisor.GuestChange{Sockets: new(1), Cores: new(4)}, func(spec *hypervisor.GuestSpec) { spec.Sockets, spec.Cores = 1, 4 }},
 		{"memory", hypervisor.GuestChange{MemoryMB: new(1024)}, func(spec *hypervisor.GuestSpec) { spec.MemoryMB = 1024 }},
+		{"guest agent", hypervisor.GuestChange{GuestAgent: new(true)}, func(spec *hypervisor.GuestSpec) { spec.GuestAgent = true }},
 		{"family", hypervisor.GuestChange{OSFamily: new("windows")}, func(spec *hypervisor.GuestSpec) { spec.OSFamily = "windows" }},
 		{"on boot", hypervisor.GuestChange{OnBoot: new(false)}, func(spec *hypervisor.GuestSpec) { spec.OnBoot = false }},
 		{"cloud-init", hypervisor.GuestChange{CloudInit: otherCloudInit()}, func(spec *hypervisor.GuestSpec) { spec.CloudInit = otherCloudInit() }},

@@ -38,6 +38,7 @@ func changed(spec hypervisor.GuestSpec, change hypervisor.GuestChange) hyperviso
 	set(&spec.MemoryMB, change.MemoryMB)
 	set(&spec.Limits, change.Limits)
 	set(&spec.OSFamily, change.OSFamily)
+	set(&spec.GuestAgent, change.GuestAgent)
 	set(&spec.OnBoot, change.OnBoot)
 	if change.NIC != nil {
 		spec.NICs = slices.Clone(spec.NICs)

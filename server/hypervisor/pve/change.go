@@ -78,6 +78,9 @@ func changeParameters(config guestConfig, change hypervisor.GuestChange) (map[st
 	if change.OnBoot != nil {
 		options["onboot"] = strconv.Itoa(flag(*change.OnBoot))
 	}
+	if change.GuestAgent != nil {
+		options["agent"] = strconv.Itoa(flag(*change.GuestAgent))
+	}
 	if change.OSFamily != nil {
 		options["ostype"] = osType(*change.OSFamily)
 	}

@@ -30,7 +30,7 @@ func createParameters(spec hypervisor.GuestSpec) (map[string]any, error) {
 		// One controller a disk, each with its own thread: PVE's own panel makes guests so since 7.3. With virtio-scsi-pci all
 		// disks share one queue, and the limits of one disk stall the others.
 		"scsihw": "virtio-scsi-single",
-		"agent":  "1",
+		"agent":  strconv.Itoa(flag(spec.GuestAgent)),
 		// The serial port is for images that log or crash without one; the screen stays VGA, so that noVNC shows it.
 		"serial0": "socket", "vga": "std",
 	}

@@ -125,6 +125,7 @@ func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpe
 	}
 	plan := &orderPlan{spec: spec, cluster: cluster, node: node, image: image}
 	plan.spec.Image, plan.spec.ImageName, plan.spec.CloudInit = image.FileName, image.Name, image.CloudInit
+	plan.spec.GuestAgent = image.GuestAgent
 	if plan.spec.OSFamily == "" {
 		plan.spec.OSFamily = image.Family
 	}

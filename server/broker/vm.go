@@ -125,6 +125,7 @@ type VMSpec struct {
 	Image        string      `json:"image"`    // file name
 	ImageName    string      `json:"imageName"`
 	CloudInit    bool        `json:"cloudInit"`
+	GuestAgent   bool        `json:"guestAgent"`
 	Nameserver   string      `json:"nameserver"`
 	Addresses    []VMAddress `json:"addresses"`
 	SSHKeys      []string    `json:"sshKeys,omitempty"`

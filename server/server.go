@@ -90,8 +90,12 @@ func (s *running) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store, err = store.Open(ctx, store.Config{DSN: s.config.DSN(), Secrets: keyring})
-	return err
+	if s.store, err = store.Open(ctx, store.Config{DSN: s.config.DSN(), Secrets: keyring}); err != nil {
+		return err
+	}
+	return s.registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "gantry_sql_statements_total", Help: "SQL statements sent, those that begin and end transactions among them.",
+	}, func() float64 { return float64(s.store.Statements()) }))
 }
 
 // openTasks opens fleet and engine.

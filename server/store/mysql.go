@@ -27,10 +27,13 @@ const (
 	mysqlParentReferred = 1451
 )
 
-type mysqlEngine struct{ pool *sql.DB }
+type mysqlEngine struct {
+	pool       *sql.DB
+	statements *statementCount
+}
 
 // openMySQL opens a MySQL 8 or MariaDB 10.11 database.
-func openMySQL(ctx context.Context, config *mysql.Config) (*mysqlEngine, *gorm.DB, error) {
+func openMySQL(ctx context.Context, config *mysql.Config, statements *statementCount) (*mysqlEngine, *gorm.DB, error) {
 	isolation, err := isolationVariable(ctx, config)
 	if err != nil {
 		return nil, nil, err
@@ -67,10 +70,13 @@ func openMySQL(ctx context.Context, config *mysql.Config) (*mysqlEngine, *gorm.D
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	pool.SetConnMaxLifetime(time.Hour)
 	db, err := gorm.Open(gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true}), gormConfig())
+	if err == nil {
+		err = statements.register(db)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database: %w", err), pool.Close())
 	}
-	return &mysqlEngine{pool}, db, nil
+	return &mysqlEngine{pool, statements}, db, nil
 }
 
 // isolationVariable is transaction_isolation on MySQL; MariaDB before 11.1 knows only tx_isolation, which MySQL 8 has dropped.
@@ -96,6 +102,7 @@ func (e *mysqlEngine) begin(ctx context.Context, work func(pool gorm.ConnPool) e
 	if err != nil {
 		return err
 	}
+	e.statements.sent.Add(2) // BEGIN, and COMMIT or ROLLBACK
 	committed := false
 	defer func() {
 		if !committed {

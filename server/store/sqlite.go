@@ -20,10 +20,11 @@ const sqliteReaders = 8
 type sqliteEngine struct {
 	readers, writers *sql.DB
 	writer           *sqliteWriter
+	statements       *statementCount
 }
 
 // openSQLite opens a database file, which is made when it is missing, readable by its owner only.
-func openSQLite(path string) (*sqliteEngine, *gorm.DB, error) {
+func openSQLite(path string, statements *statementCount) (*sqliteEngine, *gorm.DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the database's folder: %w", err)
 	}
@@ -50,14 +51,17 @@ func openSQLite(path string) (*sqliteEngine, *gorm.DB, error) {
 	readers.SetMaxOpenConns(sqliteReaders)
 	readers.SetMaxIdleConns(sqliteReaders)
 	db, err := gorm.Open(sqliteDialect{newCachingPool(readers)}, gormConfig())
+	if err == nil {
+		err = statements.register(db)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), readers.Close(), writers.Close())
 	}
-	return &sqliteEngine{readers: readers, writers: writers}, db, nil
+	return &sqliteEngine{readers: readers, writers: writers, statements: statements}, db, nil
 }
 
 // start begins to take transactions; it comes after the migrations, which need the writing connection for themselves.
-func (e *sqliteEngine) start() { e.writer = newSQLiteWriter(e.writers) }
+func (e *sqliteEngine) start() { e.writer = newSQLiteWriter(e.writers, e.statements) }
 
 func sqliteName(path string, readOnly bool) string {
 	options := url.Values{"_pragma": {

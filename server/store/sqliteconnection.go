@@ -12,6 +12,7 @@ type cachingConnection struct {
 	database   *sql.DB
 	connection *sql.Conn
 	statements map[string]*sql.Stmt
+	count      *statementCount
 }
 
 const (
@@ -72,6 +73,7 @@ func (c *cachingConnection) execute(query string) error {
 	if err != nil {
 		return err
 	}
+	c.count.sent.Add(1)
 	_, err = statement.ExecContext(ctx)
 	return err
 }

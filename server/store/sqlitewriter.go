@@ -18,11 +18,12 @@ import (
 // one that fails takes nothing of the others with it. No caller hears of success before the COMMIT. That makes it affordable to
 // write with synchronous=FULL: what was accepted survives a power cut.
 type sqliteWriter struct {
-	database *sql.DB
-	requests chan *writeRequest
-	stopping chan struct{}
-	stopped  chan struct{}
-	once     sync.Once
+	database   *sql.DB
+	statements *statementCount
+	requests   chan *writeRequest
+	stopping   chan struct{}
+	stopped    chan struct{}
+	once       sync.Once
 }
 
 const (
@@ -42,9 +43,9 @@ type writeRequest struct {
 
 var errStoreClosed = errors.New("the store is closed")
 
-func newSQLiteWriter(database *sql.DB) *sqliteWriter {
+func newSQLiteWriter(database *sql.DB, statements *statementCount) *sqliteWriter {
 	w := &sqliteWriter{
-		database: database, requests: make(chan *writeRequest, batchTransactions),
+		database: database, statements: statements, requests: make(chan *writeRequest, batchTransactions),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go w.serve()
@@ -94,7 +95,7 @@ func (w *sqliteWriter) close() {
 
 func (w *sqliteWriter) serve() {
 	defer close(w.stopped)
-	connection := &cachingConnection{database: w.database}
+	connection := &cachingConnection{database: w.database, count: w.statements}
 	defer connection.close()
 	for {
 		select {

@@ -28,7 +28,10 @@ type Config struct {
 }
 
 // Store implements broker.Store. It is safe for concurrent use.
-type Store struct{ session }
+type Store struct {
+	session
+	statements *statementCount
+}
 
 var (
 	_ broker.Store = (*Store)(nil)
@@ -42,13 +45,14 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		return nil, errors.New("store: a keyring is needed")
 	}
 	kind, rest, _ := strings.Cut(config.DSN, ":")
+	statements := &statementCount{}
 	switch kind {
 	case "sqlite":
 		path := strings.TrimPrefix(rest, "//")
 		if path == "" {
 			return nil, errors.New(`database DSN: "sqlite:" needs a path`)
 		}
-		engine, db, err := openSQLite(path)
+		engine, db, err := openSQLite(path, statements)
 		if err != nil {
 			return nil, err
 		}
@@ -56,20 +60,20 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 			return nil, errors.Join(err, engine.close())
 		}
 		engine.start()
-		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}}, nil
+		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}, statements}, nil
 	case "mysql":
 		settings, err := mysqlSettings(rest)
 		if err != nil {
 			return nil, err
 		}
-		engine, db, err := openMySQL(ctx, settings)
+		engine, db, err := openMySQL(ctx, settings, statements)
 		if err != nil {
 			return nil, err
 		}
 		if err := migrateMySQL(ctx, engine.pool, settings.DBName); err != nil {
 			return nil, errors.Join(err, engine.close())
 		}
-		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}}, nil
+		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}, statements}, nil
 	}
 	return nil, errors.New(`database DSN: begin it with "sqlite:" or "mysql:"`)
 }

@@ -48,6 +48,12 @@ var served = map[string]struct {
 	"POST /{adminPath}/downloadOs":                   {set: map[string]any{"osId": 1, "nodeId": 1}},
 	"POST /{adminPath}/createVm":                     {set: map[string]any{"nodeid": 1}},
 	"GET /{adminPath}/getVmByPage":                   {},
+	"GET /{adminPath}/getVmByParam":                  {path: "getVmByParam?param=hostname&value=23"},
+	"GET /{adminPath}/getVmByPageOrderByCreateTime":  {},
+	"GET /{adminPath}/getVmByStatus":                 {path: "getVmByStatus?status=0"},
+	"GET /{adminPath}/getVmCount":                    {},
+	"GET /{adminPath}/getVmCountByStatus":            {path: "getVmCountByStatus?status=0"},
+	"GET /{adminPath}/getVmHostRrdData":              {path: "getVmHostRrdData?hostId=vm&timeframe=hour&cf=AVERAGE"},
 	"GET /{adminPath}/getVmHostInfo":                 {path: "getVmHostInfo?hostId=vm"},
 	"PUT /{adminPath}/power/{hostId}/{action}":       {path: "power/vm/stop"},
 	"PUT /{adminPath}/reinstall":                     {set: map[string]any{"hostId": "vm", "os": 1, "newPassword": "string"}},
@@ -70,6 +76,7 @@ var served = map[string]struct {
 var free = map[string]bool{
 	"data.records[].vmhost.task": true, "data.vmhost.task": true, // times of orders
 	"data.records[].current.data": true, "data.current.data": true, "data.rrddata.data[]": true, // the hypervisor's own
+	"data[]":               true, // of getVmHostRrdData
 	"data.vmhost.dataDisk": true, "data.os.nodeStatus": true,
 }
 

@@ -102,18 +102,33 @@ type AddressStore interface {
 	ReleaseAddresses(ctx context.Context, vm int64) error
 }
 
+// SearchPlace is where a search looks.
+type SearchPlace string
+
+const (
+	SearchEverywhere SearchPlace = ""
+	SearchName       SearchPlace = "name"
+	SearchAddress    SearchPlace = "address"
+	SearchVMID       SearchPlace = "vmid"
+)
+
 // VMFilter narrows a list; zero fields do not filter.
 type VMFilter struct {
+	// Status is what people see: VMStopped finds VMFailed, too, and VMForceStopping VMDeleting.
 	Status *VMStatus
 	NodeID int64
 	Tenant *int64
-	// Search matches the name, an address or the VMID, by prefix.
-	Search string
+	// Search matches the name, an address or the VMID, by prefix; SearchIn narrows it to one of them, and to the exact VMID.
+	Search   string
+	SearchIn SearchPlace
+	// Recycled wants the VMs in the recycle bin; without it those in service are meant.
+	Recycled bool
 	// OldestFirst turns the order round; default is newest first.
 	OldestFirst bool
 }
 
-// VMStore keeps VMs. A deleted VM's row stays (deleted_at) with its name freed.
+// VMStore keeps VMs. A destroyed VM's row stays (deleted_at) with its name freed; one in the recycle bin holds everything, and
+// all methods but ListVMs and CountVMs treat it like any other.
 type VMStore interface {
 	// InsertVM sets ID. Exists (Field "hostname", ReasonHostnameTaken) for a taken name. VMID 0 means "not reserved yet" and is stored as NULL.
 	InsertVM(ctx context.Context, vm *VM) error
@@ -128,9 +143,15 @@ type VMStore interface {
 	// SaveObservations writes many at once; unknown VMs are ignored. power maps to Status where no task is at work.
 	SaveObservations(ctx context.Context, cluster int64, observations []VMObservation) error
 	MarkVMDeleted(ctx context.Context, id int64, at time.Time) error
+	// DueVMs gives up to count VMs in service that are past their expiry and not marked so yet, VMExpired ones that are not past
+	// it any more, and VMs in the recycle bin whose time is over. VMs that a task works on, that are paused or have failed are left out.
+	DueVMs(ctx context.Context, now time.Time, count int) (DueVMs, error)
 	// ListClusterVMs gives the fields that the poller compares, in one query: id, vmid, node, owner, status, status time, task, power.
 	ListClusterVMs(ctx context.Context, cluster int64) ([]VM, error)
 }
+
+// DueVMs are ids of VMs whose time has come, see VMStore.
+type DueVMs struct{ Expired, Renewed, Destroyed []int64 }
 
 // VMObservation is one VM in a poll. Status, when set, replaces the VM's status if no task works on it.
 type VMObservation struct {

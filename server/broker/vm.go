@@ -76,6 +76,13 @@ type VM struct {
 	CreatedAt    time.Time
 	// StartedOnce tells that the guest was seen running after its last (re)install.
 	StartedOnce bool
+	// RecycledAt is when the VM went into the recycle bin; nil = in service. Its guest is off then, and it keeps all that it holds
+	// until DestroyAt.
+	RecycledAt, DestroyAt *time.Time
+	// RecycledStatus is what the VM was when it went into the recycle bin: what a restore makes of it.
+	RecycledStatus VMStatus
+	// RanUntilExpiry tells that the VM ran when it expired.
+	RanUntilExpiry bool
 	// LastError is the plain text of the last failed task; empty after the next success.
 	LastError string
 	Observed  Observed

@@ -124,7 +124,7 @@ func (s *session) DeleteCluster(ctx context.Context, id int64) error {
 // unused is Conflict while VMs or pools belong to the cluster or node that column names.
 func unused(db *gorm.DB, column string, id int64) error {
 	var machines, pools int64
-	if err := db.Model(&vmRow{}).Where(column+" = ? AND deleted_at = 0", id).Count(&machines).Error; err != nil {
+	if err := db.Model(&vmRow{}).Where(column+" = ? AND deleted_at <= 0", id).Count(&machines).Error; err != nil {
 		return err
 	}
 	if err := db.Model(&poolRow{}).Where(column+" = ?", id).Count(&pools).Error; err != nil {

@@ -42,7 +42,7 @@ func observeEach(db *gorm.DB, cluster int64, observations []broker.VMObservation
 		err := db.Exec("UPDATE vms SET "+observedAssignments+`,
 			node_id = CASE WHEN ? = 0 THEN node_id ELSE ? END,
 			status = CASE WHEN ? IS NULL OR task_id IS NOT NULL THEN status ELSE ? END
-			WHERE id = ? AND cluster_id = ? AND deleted_at = 0`, arguments...).Error
+			WHERE id = ? AND cluster_id = ? AND deleted_at <= 0`, arguments...).Error
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObserva
 		observed_net_out = seen.net_out, observed_drift = seen.drift,
 		vms.node_id = CASE WHEN seen.node_id = 0 THEN vms.node_id ELSE seen.node_id END,
 		vms.status = CASE WHEN seen.status IS NULL OR task_id IS NOT NULL THEN vms.status ELSE seen.status END
-		WHERE cluster_id = ? AND deleted_at = 0`, append(arguments, cluster)...).Error
+		WHERE cluster_id = ? AND deleted_at <= 0`, append(arguments, cluster)...).Error
 }
 
 func observedValues(observation broker.VMObservation) []any {
@@ -95,9 +95,10 @@ func (s *session) ListClusterVMs(ctx context.Context, cluster int64) (vms []brok
 			StatusAt      micros
 			TaskID        *int64
 			ObservedPower string
+			RecycledAt    *micros
 		}
-		err := db.Raw(`SELECT id, vmid, node_id, owner, status, status_at, task_id, observed_power FROM vms
-			WHERE cluster_id = ? AND deleted_at = 0 ORDER BY id`, cluster).Scan(&rows).Error
+		err := db.Raw(`SELECT id, vmid, node_id, owner, status, status_at, task_id, observed_power, recycled_at FROM vms
+			WHERE cluster_id = ? AND deleted_at <= 0 ORDER BY id`, cluster).Scan(&rows).Error
 		if err != nil {
 			return err
 		}
@@ -106,6 +107,7 @@ func (s *session) ListClusterVMs(ctx context.Context, cluster int64) (vms []brok
 			vm := broker.VM{
 				ID: row.ID, ClusterID: cluster, VMID: row.VMID, NodeID: row.NodeID, Status: broker.VMStatus(row.Status),
 				StatusAt: row.StatusAt.time(), TaskID: row.TaskID, Observed: broker.Observed{Power: row.ObservedPower},
+				RecycledAt: row.RecycledAt.timePointer(),
 			}
 			if row.Owner != nil {
 				vm.Owner = *row.Owner

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
@@ -79,11 +80,10 @@ func (s *session) CountVMs(ctx context.Context, filter broker.VMFilter) (count i
 // filterVMs finds VMs by index.
 func filterVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
 	if filter.Search == "" {
-		return filterColumns(db.Model(&vmRow{}).Where("vms.deleted_at = 0"), filter)
+		return filterColumns(db.Model(&vmRow{}), filter)
 	}
-	// Deleted VMs have neither name nor VMID nor address.
-	branches, arguments := searchBranches(strings.ToLower(filter.Search))
-	if len(branches) == 1 {
+	branches, arguments := searchBranches(filter)
+	if filter.SearchIn == broker.SearchName || len(branches) == 1 && filter.SearchIn == broker.SearchEverywhere {
 		return filterColumns(db.Model(&vmRow{}).Where("vms.live_name >= ? AND vms.live_name < ?", arguments...), filter)
 	}
 	// A join, because MySQL would evaluate IN (… UNION …) for each row; a CROSS JOIN, because SQLite takes its order for an order.
@@ -93,20 +93,25 @@ func filterVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
 
 // walkVMs finds the same by testing one VM after the other.
 func walkVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
-	branches, arguments := searchBranches(strings.ToLower(filter.Search))
+	branches, arguments := searchBranches(filter)
 	for i, branch := range branches {
 		branches[i] = "vms.id IN (" + branch + ")"
 	}
-	if len(branches) == 1 {
+	if filter.SearchIn == broker.SearchName || len(branches) == 1 && filter.SearchIn == broker.SearchEverywhere {
 		// COALESCE keeps the databases from using the index of names.
 		branches[0] = "COALESCE(vms.live_name, '') >= ? AND COALESCE(vms.live_name, '') < ?"
 	}
-	return filterColumns(db.Model(&vmRow{}).Where("vms.deleted_at = 0"), filter).Where(strings.Join(branches, " OR "), arguments...)
+	return filterColumns(db.Model(&vmRow{}).Where("vms.deleted_at = ?", binOf(filter)), filter).Where(strings.Join(branches, " OR "), arguments...)
 }
 
 func filterColumns(query *gorm.DB, filter broker.VMFilter) *gorm.DB {
+	inService := "vms.deleted_at = ?"
+	if filter.Search != "" {
+		inService = "vms.deleted_at + 0 = ?" // keeps the databases from walking over all VMs by the index of it
+	}
+	query = query.Where(inService, binOf(filter))
 	if filter.Status != nil {
-		query = query.Where("vms.status = ?", int(*filter.Status))
+		query = query.Where("vms.status IN ?", shownAs(*filter.Status))
 	}
 	if filter.NodeID != 0 {
 		query = query.Where("vms.node_id = ?", filter.NodeID)
@@ -117,16 +122,42 @@ func filterColumns(query *gorm.DB, filter broker.VMFilter) *gorm.DB {
 	return query
 }
 
+// binOf gives deleted_at of the VMs that are meant.
+func binOf(filter broker.VMFilter) micros {
+	if filter.Recycled {
+		return recycled
+	}
+	return 0
+}
+
+// shownAs gives the statuses that people see as one.
+func shownAs(status broker.VMStatus) []broker.VMStatus {
+	switch status {
+	case broker.VMStopped:
+		return []broker.VMStatus{status, broker.VMFailed}
+	case broker.VMForceStopping:
+		return []broker.VMStatus{status, broker.VMDeleting}
+	}
+	return []broker.VMStatus{status}
+}
+
 // searchBranches are queries for the ids of VMs with a name, an address or a VMID that begins with text. All are ranges, which an
 // index serves on both databases; LIKE is none on SQLite. Text that can begin no address is not looked for there.
-func searchBranches(text string) (branches []string, arguments []any) {
-	branches = append(branches, "SELECT id FROM vms WHERE live_name >= ? AND live_name < ?")
-	arguments = append(arguments, text, text+"\U0010FFFF")
-	if strings.Trim(text, "0123456789abcdef.:") == "" {
+func searchBranches(filter broker.VMFilter) (branches []string, arguments []any) {
+	text, place := strings.ToLower(filter.Search), filter.SearchIn
+	if place == broker.SearchEverywhere || place == broker.SearchName {
+		branches = append(branches, "SELECT id FROM vms WHERE live_name >= ? AND live_name < ?")
+		arguments = append(arguments, text, text+"\U0010FFFF")
+	}
+	if place == broker.SearchAddress || place == broker.SearchEverywhere && strings.Trim(text, "0123456789abcdef.:") == "" {
 		branches = append(branches, "SELECT vm_id AS id FROM addresses WHERE ip >= ? AND ip < ? AND vm_id IS NOT NULL")
 		arguments = append(arguments, text, text+"\U0010FFFF")
 	}
-	if from, to, ok := number(text); ok {
+	if place == broker.SearchVMID {
+		vmid, _ := strconv.Atoi(text) // what is no number is the VMID of nobody
+		return []string{"SELECT id FROM vms WHERE live_vmid = ?"}, []any{vmid}
+	}
+	if from, to, ok := number(text); ok && place == broker.SearchEverywhere {
 		// A branch for each number of digits: SQLite would scan for a chain of OR.
 		for ; from <= maxVMID; from, to = from*10, to*10+9 {
 			branches = append(branches, "SELECT id FROM vms WHERE live_vmid BETWEEN ? AND ?")

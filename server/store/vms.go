@@ -35,7 +35,11 @@ type vmRow struct {
 	SystemVolume    string
 	ExpiresAt       *micros
 	CreatedAt       micros `gorm:"autoCreateTime:false"`
-	DeletedAt       micros
+	DeletedAt       micros // 0 in service, recycled in the recycle bin, else when it was destroyed
+	RecycledAt      *micros
+	DestroyAt       *micros
+	RecycledStatus  int
+	RanUntilExpiry  bool
 	StartedOnce     bool
 	LastError       string
 
@@ -49,6 +53,9 @@ type vmRow struct {
 	ObservedNetOut int64
 	ObservedDrift  string
 }
+
+// recycled is deleted_at of a VM in the recycle bin: out of all lists by the indexes that they have anyway.
+const recycled micros = -1
 
 func (vmRow) TableName() string { return "vms" }
 
@@ -74,6 +81,11 @@ func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
 		ObservedAt: fromTimePointer(vm.Observed.At), ObservedPower: vm.Observed.Power, ObservedNode: vm.Observed.Node,
 		ObservedCPU: vm.Observed.CPU, ObservedMemory: vm.Observed.Memory, ObservedUptime: vm.Observed.Uptime,
 		ObservedNetIn: vm.Observed.NetIn, ObservedNetOut: vm.Observed.NetOut, ObservedDrift: vm.Observed.Drift,
+	}
+	row.RecycledAt, row.DestroyAt = fromTimePointer(vm.RecycledAt), fromTimePointer(vm.DestroyAt)
+	row.RecycledStatus, row.RanUntilExpiry = int(vm.RecycledStatus), vm.RanUntilExpiry
+	if vm.RecycledAt != nil {
+		row.DeletedAt = recycled
 	}
 	if vm.VMID != 0 {
 		row.LiveVMID = &row.VMID
@@ -101,7 +113,8 @@ func (s *session) vm(row *vmRow) (*broker.VM, error) {
 		ID: row.ID, ClusterID: row.ClusterID, NodeID: row.NodeID, Kind: row.Kind, VMID: row.VMID, Name: row.Name, Tenant: row.Tenant,
 		Status: broker.VMStatus(row.Status), StatusAt: row.StatusAt.time(), TaskID: row.TaskID, Spec: row.Spec.value, ImageID: row.ImageID, Username: row.Username,
 		Password: password, PendingPassword: pending, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
-		StartedOnce: row.StartedOnce, LastError: row.LastError,
+		StartedOnce: row.StartedOnce, LastError: row.LastError, RecycledAt: row.RecycledAt.timePointer(),
+		DestroyAt: row.DestroyAt.timePointer(), RecycledStatus: broker.VMStatus(row.RecycledStatus), RanUntilExpiry: row.RanUntilExpiry,
 		Observed: broker.Observed{
 			At: row.ObservedAt.timePointer(), Power: row.ObservedPower, Node: row.ObservedNode, CPU: row.ObservedCPU,
 			Memory: row.ObservedMemory, Uptime: row.ObservedUptime, NetIn: row.ObservedNetIn, NetOut: row.ObservedNetOut,
@@ -161,9 +174,9 @@ func (s *session) InsertVM(ctx context.Context, vm *broker.VM) error {
 	})
 }
 
-// FindVM does not find deleted VMs; nor do the other methods.
+// FindVM does not find destroyed VMs; nor do the other methods. It finds those in the recycle bin.
 func (s *session) FindVM(ctx context.Context, id int64) (*broker.VM, error) {
-	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB { return db.Where("id = ? AND deleted_at = 0", id) })
+	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB { return db.Where("id = ? AND deleted_at <= 0", id) })
 }
 
 func (s *session) FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*broker.VM, error) {
@@ -172,7 +185,7 @@ func (s *session) FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*b
 
 func (s *session) LockVM(ctx context.Context, id int64) (*broker.VM, error) {
 	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB {
-		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND deleted_at = 0", id)
+		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND deleted_at <= 0", id)
 	})
 }
 
@@ -198,8 +211,8 @@ func (s *session) UpdateVM(ctx context.Context, vm *broker.VM) error {
 		if err != nil {
 			return err
 		}
-		result := db.Select("*").Omit(append([]string{"id", "created_at", "deleted_at"}, observedColumns...)...).
-			Where("deleted_at = 0").Updates(row)
+		result := db.Select("*").Omit(append([]string{"id", "created_at"}, observedColumns...)...).
+			Where("deleted_at <= 0").Updates(row)
 		if result.Error != nil {
 			return s.vmTaken(result.Error, vm)
 		}
@@ -228,7 +241,7 @@ func (s *session) MarkVMDeleted(ctx context.Context, id int64, at time.Time) err
 		if query.RowsAffected == 0 {
 			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, id)
 		}
-		if row.DeletedAt != 0 {
+		if row.DeletedAt > 0 {
 			return nil
 		}
 		return db.Model(&row).Updates(map[string]any{

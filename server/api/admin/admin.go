@@ -54,7 +54,7 @@ var (
 func (c *Calls) Routes() []route.Route {
 	var all []route.Route
 	for _, group := range [][]route.Route{
-		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.taskRoutes(),
+		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
 	} {
 		all = append(all, group...)
 	}

@@ -20,7 +20,7 @@ type Calls struct {
 func (c *Calls) Routes() []route.Route {
 	get, post, put := []string{http.MethodGet}, []string{http.MethodPost}, []string{http.MethodPut, http.MethodPost}
 	erase := []string{http.MethodDelete, http.MethodPut, http.MethodPost}
-	return []route.Route{
+	return append(c.machineListRoutes(), []route.Route{
 		route.Of(route.Route{
 			Methods: get, Path: "/api/v1/status", Auth: route.APIKey, Name: "status", Group: "billing",
 			Summary: "Tells that address and key are right.",
@@ -57,7 +57,7 @@ func (c *Calls) Routes() []route.Route {
 			Methods: get, Path: "/api/v1/{nodeType}/getTask", Auth: route.APIKey, Name: "getTaskBilling", Group: "billing",
 			Summary: "Tells how a task of the key's machines stands.",
 		}, c.task),
-	}
+	}...)
 }
 
 func (c *Calls) status(context.Context, *route.Call, route.Nothing) (route.Null, error) {

@@ -302,14 +302,18 @@ func (c *Control) Has(who, path string, privileges []string, any bool) bool {
 // Check is Has as an error.
 func (c *Control) Check(who, path string, privileges []string, any bool) error {
 	normal, ok := NormalizePath(path)
-	if ok && c.Has(who, normal, privileges, any) {
-		return nil
-	}
-	separator := ", "
 	if any {
-		separator = "|"
+		if ok && c.Has(who, normal, privileges, true) {
+			return nil
+		}
+		return apierror.Forbidden(normal + ", " + strings.Join(privileges, "|"))
 	}
-	return apierror.Forbidden(normal + ", " + strings.Join(privileges, separator))
+	for _, privilege := range privileges { // PVE names the first that is missing
+		if !ok || !c.Has(who, normal, []string{privilege}, false) {
+			return apierror.Forbidden(normal + ", " + privilege)
+		}
+	}
+	return nil
 }
 
 // usable returns the account when it is there and may log in.

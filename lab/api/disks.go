@@ -22,7 +22,7 @@ var diskRoutes = map[string]handler{
 	},
 	"POST" + guestPath + "/move_disk": moveDisk,
 	"PUT" + guestPath + "/unlink": func(r *Request) (any, error) {
-		return nil, r.Cluster.Unlink(r, r.Node, r.VMID, schema.SplitList(r.Params.Str("idlist")), r.Params.Flag("force"))
+		return nil, r.Cluster.Unlink(r, r.Node, r.VMID, r.User, schema.SplitList(r.Params.Str("idlist")), r.Params.Flag("force"))
 	},
 	"POST" + guestPath + "/clone": cloneGuest,
 	"POST" + guestPath + "/template": func(r *Request) (any, error) {

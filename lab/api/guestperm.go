@@ -30,6 +30,13 @@ func (r *Request) mayConfigure(options map[string]string, create bool) error {
 		path = "/pool/" + pool
 	}
 	for option, value := range options {
+		if option == "vmstate" && !create {
+			// Deleting it gives hibernation up, which takes both.
+			if err := r.Cluster.Access.Check(r.User, path, []string{"VM.Config.Disk", "VM.PowerMgmt"}, false); err != nil {
+				return err
+			}
+			continue
+		}
 		privileges, root := r.optionPrivileges(path, option, value, create)
 		if root {
 			return apierror.Die("only root can set '%s' config", option)
@@ -76,10 +83,18 @@ func (r *Request) optionPrivileges(path, option, value string, create bool) (pri
 	return nil, true
 }
 
+// internalOption are options that PVE itself writes: they may be named to be deleted, but not be set.
+func internalOption(option string) bool {
+	switch option {
+	case "parent", "snaptime", "vmstate", "runningmachine", "runningcpu", "meta":
+		return true
+	}
+	return false
+}
+
 // restricted are options that are root's even for who may create guests.
 func restricted(option string) bool {
-	switch option {
-	case "args", "lock", "parent", "snaptime", "vmstate", "runningmachine", "runningcpu", "meta":
+	if option == "args" || option == "lock" || internalOption(option) {
 		return true
 	}
 	return strings.HasPrefix(option, "hostpci") || strings.HasPrefix(option, "parallel") ||

@@ -189,7 +189,7 @@ func cpuModels(r *Request) (any, error) {
 
 func machineTypes(r *Request) (any, error) {
 	rows := []map[string]any{}
-	for _, release := range []string{machineVersion(r.Cluster), "9.0", "8.2", "8.1", "8.0", "7.2", "7.1", "7.0", "6.2", "6.1", "6.0"} {
+	for _, release := range []string{r.Cluster.MachineVersion(), "9.0", "8.2", "8.1", "8.0", "7.2", "7.1", "7.0", "6.2", "6.1", "6.0"} {
 		for kind, prefix := range map[string]string{"i440fx": "pc-i440fx-", "q35": "pc-q35-"} {
 			rows = append(rows, map[string]any{"id": prefix + release, "type": kind, "version": release})
 		}

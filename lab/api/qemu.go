@@ -166,18 +166,13 @@ func (r *Request) runningDetails(row map[string]any, status cluster.Status) {
 		nics[tap] = map[string]int64{"netin": nic.In, "netout": nic.Out}
 	}
 	row["nics"] = nics
-	row["running-machine"], row["running-qemu"] = "pc-i440fx-"+machineVersion(r.Cluster), r.Cluster.QEMUVersion()
+	row["running-machine"], row["running-qemu"] = "pc-i440fx-"+r.Cluster.MachineVersion(), r.Cluster.QEMUVersion()
 	row["proxmox-support"] = map[string]any{"pbs-library-version": "1.5.1", "query-bitmap-info": true, "backup-max-workers": true}
 	blocks := map[string]any{}
 	for i, key := range status.Drives {
 		blocks[key] = blockStatistics(status, i == 0)
 	}
 	row["blockstat"] = blocks
-}
-
-func machineVersion(c *cluster.Cluster) string {
-	version := c.QEMUVersion()
-	return version[:strings.LastIndex(version, ".")]
 }
 
 func blockStatistics(status cluster.Status, first bool) map[string]any {
@@ -292,7 +287,7 @@ func postConfig(r *Request) (any, error) {
 	if err := guest.CheckUpdate(update); err != nil {
 		return nil, err
 	}
-	return r.Cluster.ApplyTask(r.User, r.Node, r.VMID, update), nil
+	return r.Cluster.ApplyTask(r.Node, r.VMID, update), nil
 }
 
 func parseUpdate(r *Request) (cluster.Update, error) {
@@ -300,7 +295,7 @@ func parseUpdate(r *Request) (cluster.Update, error) {
 		return cluster.Update{}, err
 	}
 	known := func(name string) bool {
-		return r.Server.options.Property(name) != nil || name == "lock" || guestconf.IsUnused(name)
+		return r.Server.options.Property(name) != nil || name == "lock" || internalOption(name) || guestconf.IsUnused(name)
 	}
 	changed := map[string]string{}
 	for name, value := range r.Params.Texts("node", "vmid", "digest", "force", "skiplock", "background_delay", "import-working-storage") {

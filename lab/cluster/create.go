@@ -26,6 +26,12 @@ func (c *Cluster) QEMUVersion() string {
 	return "10.1.2"
 }
 
+// MachineVersion is the version of the machine types that QEMU gives to new guests: QEMU's without the patch level.
+func (c *Cluster) MachineVersion() string {
+	version := c.QEMUVersion()
+	return version[:strings.LastIndex(version, ".")]
+}
+
 func decodeBase64(text string) string {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {

@@ -62,8 +62,7 @@ func (g *Guest) ownVolumes(conf *guestconf.Config) []string {
 	found := map[string]bool{}
 	var volids []string
 	add := func(volid string) {
-		at, err := g.cluster.place(g.Node, volid)
-		if err != nil || at.Volume.Content != "images" || at.Volume.VMID != strconv.Itoa(g.VMID) || found[volid] {
+		if found[volid] || !g.owns(volid) {
 			return
 		}
 		found[volid] = true

@@ -150,13 +150,13 @@ func (c *Cluster) reassign(task *worker.Task, guest, other *Guest, drive guestco
 }
 
 // Unlink detaches drives; with force their volumes are destroyed.
-func (c *Cluster) Unlink(ctx context.Context, node string, vmid int, keys []string, force bool) error {
+func (c *Cluster) Unlink(ctx context.Context, node string, vmid int, user string, keys []string, force bool) error {
 	for _, key := range keys {
 		if !guestconf.IsDrive(key) && !guestconf.IsUnused(key) {
 			return apierror.Param("idlist", "invalid drive '%s'", key)
 		}
 	}
-	return c.Apply(ctx, nil, node, vmid, Update{Delete: keys, Force: force})
+	return c.Apply(ctx, nil, node, vmid, Update{User: user, Delete: keys, Force: force})
 }
 
 // HasFeature tells whether a guest can be snapshotted, cloned or copied, and on which nodes.

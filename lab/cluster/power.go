@@ -326,6 +326,7 @@ func (g *Guest) hibernate(ctx context.Context, task *worker.Task, process machin
 	}
 	err = g.Edit(func(conf *guestconf.Config) error {
 		conf.Values["lock"], conf.Values["vmstate"] = "suspended", volid
+		conf.Values["runningmachine"] = "pc-i440fx-" + g.cluster.MachineVersion() + "+pve0"
 		return nil
 	})
 	if err != nil {

@@ -79,7 +79,7 @@ func (g *Guest) saveMemory(ctx context.Context, task *worker.Task, name string, 
 	task.Logf("saving VM state and RAM using storage '%s'", definition.ID)
 	section["vmstate"], err = g.cluster.allocate(ctx, task, g.Node, target{definition: definition, vmid: g.VMID, name: volume, format: "raw"},
 		int64(section.MemoryMB())<<21+500<<20)
-	section["runningmachine"] = "pc-i440fx-10.1+pve0"
+	section["runningmachine"] = "pc-i440fx-" + g.cluster.MachineVersion() + "+pve0"
 	return err
 }
 

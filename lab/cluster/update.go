@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"gantry/lab/access"
 	"gantry/lab/apierror"
 	"gantry/lab/guestconf"
 	"gantry/lab/schema"
@@ -17,8 +17,9 @@ import (
 // updateOnly are parameters of an update that are no options.
 var updateOnly = []string{"node", "vmid", "delete", "revert", "digest", "force", "skiplock", "background_delay", "import-working-storage"}
 
-// Update is what a change of a configuration wants.
+// Update is what a change of a configuration wants, and who wants it.
 type Update struct {
+	User   string
 	Set    map[string]string
 	Delete []string
 	Revert []string
@@ -30,7 +31,7 @@ type Update struct {
 
 // ParseUpdate reads and checks the parameters of PUT or POST config. known tells whether an option exists.
 func (c *Cluster) ParseUpdate(node, user string, params schema.Params, known func(string) bool) (Update, error) {
-	update := Update{Set: params.Texts(updateOnly...), Delete: schema.SplitList(params.Str("delete")),
+	update := Update{User: user, Set: params.Texts(updateOnly...), Delete: schema.SplitList(params.Str("delete")),
 		Revert: schema.SplitList(params.Str("revert")), Digest: params.Str("digest"), Force: params.Flag("force"), SkipLock: params.Flag("skiplock")}
 	for name, value := range params {
 		if value == nil {
@@ -73,6 +74,9 @@ func (c *Cluster) Apply(ctx context.Context, task *worker.Task, node string, vmi
 	if err := guest.CheckUpdate(update); err != nil {
 		return err
 	}
+	if err := guest.mayFree(update); err != nil {
+		return err
+	}
 	set := guestconf.Section(maps.Clone(update.Set))
 	made, err := c.createDisks(ctx, task, guest, set)
 	if err == nil && task != nil {
@@ -96,17 +100,52 @@ func (g *Guest) CheckUpdate(update Update) error {
 	if update.Digest != "" && update.Digest != conf.Digest() {
 		return apierror.Die("checksum mismatch (file change by other user?)")
 	}
-	if err := g.CheckLock(); err != nil && !update.SkipLock {
+	if err := g.CheckLock(); err != nil && !update.SkipLock && !update.givesUpState(conf) {
 		return err
 	}
-	if conf.Values.Flag("protection") {
-		for _, key := range update.Delete {
-			if _, set := conf.Values[key]; set && (guestconf.IsDrive(key) || guestconf.IsUnused(key)) {
-				return apierror.Die("can't remove drive '%s' - protection mode enabled", key)
-			}
+	if !conf.Values.Flag("protection") {
+		return nil
+	}
+	for _, key := range update.Delete {
+		value, set := conf.Values[key]
+		switch {
+		case !set:
+		case key == "vmstate":
+			return apierror.Die("can't remove vmstate '%s' - protection mode enabled", value)
+		case guestconf.IsUnused(key):
+			return apierror.Die("can't remove unused disk '%s' - protection mode enabled", value)
+		case guestconf.IsDrive(key):
+			return apierror.Die("can't remove drive '%s' - protection mode enabled", key)
 		}
 	}
 	return nil
+}
+
+// givesUpState tells whether the update deletes the saved memory of a hibernated guest. This is how hibernation is given up, and the
+// lock "suspended" does not count then.
+func (u Update) givesUpState(conf *guestconf.Config) bool {
+	return conf.Values["lock"] == "suspended" && slices.Contains(u.Delete, "vmstate")
+}
+
+// mayFree checks the right to delete the volumes that the update deletes at once: the saved memory and unused disks.
+func (g *Guest) mayFree(update Update) error {
+	values := g.Config().Values
+	for _, key := range update.Delete {
+		if update.User == access.Root || (key != "vmstate" && !guestconf.IsUnused(key)) || !g.owns(values[key]) {
+			continue
+		}
+		id, _, _ := strings.Cut(values[key], ":")
+		if err := g.cluster.Access.Check(update.User, "/storage/"+id, []string{"Datastore.AllocateSpace"}, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owns tells whether a volume carries the guest's VMID.
+func (g *Guest) owns(volid string) bool {
+	at, err := g.cluster.place(g.Node, volid)
+	return err == nil && at.Volume.Content == "images" && at.Volume.VMID == strconv.Itoa(g.VMID)
 }
 
 // stage puts all changes into the pending section.
@@ -117,7 +156,14 @@ func (g *Guest) stage(conf *guestconf.Config, set map[string]string, update Upda
 	}
 	boot := conf.Effective().Boot()
 	hasOrder := strings.HasPrefix(conf.Effective()["boot"], "order=")
-	for _, key := range update.Delete {
+	deleted := update.Delete
+	if slices.Contains(deleted, "vmstate") {
+		deleted = append(slices.Clone(deleted), "runningmachine", "runningcpu")
+	}
+	if update.givesUpState(conf) {
+		deleted = append(deleted, "lock")
+	}
+	for _, key := range deleted {
 		delete(conf.Pending, key)
 		if _, set := conf.Values[key]; set {
 			conf.PendingDelete[key] = update.Force
@@ -137,7 +183,7 @@ func (g *Guest) stage(conf *guestconf.Config, set map[string]string, update Upda
 // hotplug are options that a running guest takes at once.
 func hotplug(key string) bool {
 	switch key {
-	case "lock", "name", "onboot", "shares", "startup", "description", "protection", "vmstatestorage", "hookscript", "tags",
+	case "lock", "vmstate", "name", "onboot", "shares", "startup", "description", "protection", "vmstatestorage", "hookscript", "tags",
 		"cpuunits", "cpulimit", "balloon":
 		return true
 	}
@@ -179,6 +225,9 @@ func (g *Guest) applyPending(ctx context.Context, running bool) error {
 		return nil
 	})
 	for _, volid := range destroy {
+		if !g.owns(volid) {
+			continue // another guest's volume is only forgotten
+		}
 		if free := g.cluster.free(ctx, g.Node, volid); free != nil && err == nil {
 			err = free
 		}
@@ -188,7 +237,7 @@ func (g *Guest) applyPending(ctx context.Context, running bool) error {
 
 // detach takes a drive off: its volume becomes unusedN, or is returned to be destroyed.
 func detach(conf *guestconf.Config, key string, force bool) (destroy []string) {
-	if guestconf.IsUnused(key) {
+	if guestconf.IsUnused(key) || key == "vmstate" {
 		return []string{conf.Values[key]}
 	}
 	if !guestconf.IsDrive(key) {
@@ -225,26 +274,33 @@ func dropUnused(conf *guestconf.Config, key, value string) {
 }
 
 // ApplyTask is POST config: the same in a task.
-func (c *Cluster) ApplyTask(user, node string, vmid int, update Update) string {
-	return c.Tasks.Start(node, "qmconfig", strconv.Itoa(vmid), user, func(ctx context.Context, task *worker.Task) error {
-		if len(update.Set) > 0 {
-			task.Logf("update VM %d: %s", vmid, changeText(update))
-		}
+func (c *Cluster) ApplyTask(node string, vmid int, update Update) string {
+	return c.Tasks.Start(node, "qmconfig", strconv.Itoa(vmid), update.User, func(ctx context.Context, task *worker.Task) error {
+		task.Logf("update VM %d: %s", vmid, update.text())
 		return c.Apply(ctx, task, node, vmid, update)
 	}).Text
 }
 
-func changeText(update Update) string {
+// text is the update as the task's log shows it: the parameters in the order of their names.
+func (u Update) text() string {
+	shown := maps.Clone(u.Set)
+	for key, values := range map[string][]string{"delete": u.Delete, "revert": u.Revert} {
+		if len(values) > 0 {
+			shown[key] = strings.Join(values, ",")
+		}
+	}
+	for key, given := range map[string]bool{"force": u.Force, "skiplock": u.SkipLock} {
+		if given {
+			shown[key] = "1"
+		}
+	}
 	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(update.Set)) {
-		value := update.Set[key]
+	for _, key := range slices.Sorted(maps.Keys(shown)) {
+		value := shown[key]
 		if key == "cipassword" {
 			value = "<hidden>"
 		}
-		parts = append(parts, fmt.Sprintf("-%s %s", key, strings.ReplaceAll(value, "\n", " ")))
-	}
-	if len(update.Delete) > 0 {
-		parts = append(parts, "-delete "+strings.Join(update.Delete, ","))
+		parts = append(parts, "-"+key+" "+value)
 	}
 	return strings.Join(parts, " ")
 }

@@ -15,9 +15,10 @@ var (
 	cpuOptions     = []string{"affinity", "cores", "sockets", "cpu", "cpulimit", "cpuunits", "numa", "smp", "vcpus"}
 	hardwareOpts   = []string{"acpi", "hotplug", "kvm", "machine", "scsihw", "smbios1", "tablet", "vga", "watchdog", "audio0", "ostype", "bios", "arch"}
 	generalOptions = []string{"agent", "autostart", "bios", "description", "keyboard", "localtime", "migrate_downtime", "migrate_speed", "name",
-		"onboot", "protection", "reboot", "startdate", "startup", "tags", "tdf", "template", "vmgenid", "vmstatestorage", "freeze", "hugepages",
+		"onboot", "protection", "reboot", "startdate", "startup", "tags", "tdf", "template", "vmgenid", "hugepages",
 		"keephugepages", "spice_enhancements", "ivshmem", "rng0", "allow-ksm"}
-	powerOptions = []string{"boot", "bootdisk"}
+	powerOptions = []string{"freeze"}
+	diskOptions  = []string{"boot", "bootdisk", "vmstatestorage"}
 )
 
 // mayConfigure is check_vm_modify_config_perm: every option needs its own privilege on the guest.
@@ -72,8 +73,12 @@ func (r *Request) optionPrivileges(path, option, value string, create bool) (pri
 		return []string{"VM.Config.Memory"}, false
 	case slices.Contains(cpuOptions, option), strings.HasPrefix(option, "numa"):
 		return []string{"VM.Config.CPU"}, false
-	case slices.Contains(generalOptions, option), slices.Contains(powerOptions, option), option == "hookscript":
+	case slices.Contains(generalOptions, option), option == "hookscript":
 		return []string{"VM.Config.Options"}, false
+	case slices.Contains(powerOptions, option):
+		return []string{"VM.PowerMgmt"}, false
+	case slices.Contains(diskOptions, option):
+		return []string{"VM.Config.Disk"}, false
 	case slices.Contains(hardwareOpts, option):
 		return []string{"VM.Config.HWType"}, false
 	case strings.HasPrefix(option, "serial") && (value == "socket" || value == ""), strings.HasPrefix(option, "usb") && value == "spice",

@@ -30,7 +30,10 @@ func (e *exchange) entry(status, code int, took time.Duration) broker.AuditEntry
 		path += "?" + maskedText(e.input.Query, maxAuditPath)
 	}
 	body := ""
-	if e.input.Body != nil {
+	switch {
+	case e.input.List != nil:
+		body = maskedText(e.input.List, maxAuditBody)
+	case e.input.Body != nil:
 		body = maskedText(e.input.Body, maxAuditBody)
 	}
 	return broker.AuditEntry{
@@ -40,7 +43,7 @@ func (e *exchange) entry(status, code int, took time.Duration) broker.AuditEntry
 	}
 }
 
-func maskedText(values map[string]any, most int) string {
+func maskedText(values any, most int) string {
 	text, err := json.Marshal(masked(values))
 	if err != nil { // can't be: the values came out of JSON or a form
 		return ""

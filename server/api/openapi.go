@@ -65,6 +65,12 @@ func describeOperation(each *route.Route, schemas *schemaSet) object {
 	properties, required := object{}, []string{}
 	for _, field := range each.Fields() {
 		schema := schemas.ofField(field)
+		if field.In == "list" {
+			operation["requestBody"] = object{
+				"required": true, "content": object{"application/json": object{"schema": schema}},
+			}
+			continue
+		}
 		if field.In != "body" {
 			if field.In == "path" {
 				continue

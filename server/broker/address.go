@@ -50,7 +50,9 @@ type Address struct {
 	State     AddressState
 	// VM is the holder's id while State is AddressUsed.
 	VM *int64
-	// Joined from the pool for readers.
+	// OwnDNS1 and OwnDNS2 are name servers of this address alone; "" = those of the pool.
+	OwnDNS1, OwnDNS2 string
+	// DNS1 and DNS2 are what holds: its own or the pool's. Joined from the pool for readers.
 	Gateway    netip.Addr
 	Prefix     int
 	DNS1, DNS2 string

@@ -101,6 +101,6 @@ type Bridge struct {
 // Area is a region; areas form a tree.
 type Area struct {
 	ID       int64
-	Name     string
-	ParentID *int64
+	Name     string // unique among the children of its parent
+	ParentID *int64 // nil at the top
 }

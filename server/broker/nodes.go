@@ -45,10 +45,17 @@ func (b *Broker) AddNode(ctx context.Context, request AddNodeRequest, actor Acto
 	cluster.TLSPin, cluster.Version, cluster.SeenAt, cluster.LastError = report.TLSPin, report.Version, &now, ""
 	if request.DaemonURL != "" {
 		pin, _, err := b.fleet.CheckDaemon(ctx, Daemon{URL: request.DaemonURL, Secret: request.DaemonSecret, TLSPin: request.DaemonTLSPin})
-		if err != nil {
+		switch {
+		case err == nil:
+			request.DaemonTLSPin = pin
+		case request.DaemonOptional:
+			request.DaemonURL = ""
+			report.Problems = append(report.Problems, ClusterProblem{Reason: "daemon_unreachable", Text: map[Language]string{
+				English: "the node was added without its daemon: " + DetailOf(err), Chinese: "节点已添加，但未连接被控：" + DetailOf(err),
+			}})
+		default:
 			return nil, report.Problems, named("controllerUrl", err)
 		}
-		request.DaemonTLSPin = pin
 	}
 	var node *Node
 	err = b.store.Transact(ctx, func(tx Tx) error {
@@ -105,6 +112,9 @@ func nodeNames(report *ClusterReport) string {
 
 // storeCluster writes everything that was discovered and gives the node that was asked for.
 func storeCluster(ctx context.Context, tx Tx, cluster *Cluster, report *ClusterReport, wanted string, request AddNodeRequest) (*Node, error) {
+	if err := lockAreaOf(ctx, tx, "area", request.AreaID); err != nil {
+		return nil, err
+	}
 	store := tx.InsertCluster
 	if cluster.ID != 0 {
 		store = tx.UpdateCluster
@@ -119,7 +129,10 @@ func storeCluster(ctx context.Context, tx Tx, cluster *Cluster, report *ClusterR
 	if err != nil {
 		return nil, err
 	}
-	node.Label, node.AreaID = firstOf(request.Label, node.Label), request.AreaID
+	node.Label = firstOf(request.Label, node.Label)
+	if request.AreaID != nil {
+		node.AreaID = request.AreaID
+	}
 	if request.Disabled {
 		node.Status = NodeDisabled
 	}

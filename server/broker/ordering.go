@@ -133,9 +133,13 @@ func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpe
 		return nil, InvalidField("arch", "image %s is for %s, not %s", image.Name, image.Arch, plan.spec.Arch)
 	}
 	if plan.spec.SystemDiskGB == 0 {
-		plan.spec.SystemDiskGB = b.rules.LinuxDiskGB
+		settings, err := b.Settings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		plan.spec.SystemDiskGB = settings.LinuxDiskGB
 		if plan.spec.OSFamily == "windows" {
-			plan.spec.SystemDiskGB = b.rules.WindowsDiskGB
+			plan.spec.SystemDiskGB = settings.WindowsDiskGB
 		}
 	}
 	if err := b.chooseStorages(ctx, plan); err != nil {

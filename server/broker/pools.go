@@ -14,10 +14,11 @@ const maxPoolAddresses = 1 << 16
 // and the gateway marked as reserved. An IPv6 pool starts empty when its subnet is larger than a /112: ranges are added by
 // AddPoolRange.
 func (b *Broker) AddPoolByMask(ctx context.Context, request PoolByMask) (*AddressPool, error) {
-	pool, err := b.newPool(ctx, request)
+	pool, err := poolOf(request)
 	if err != nil {
 		return nil, err
 	}
+	pool.CreatedAt = b.now().UTC()
 	node, err := b.store.FindNode(ctx, pool.NodeID)
 	if Is(err, NotFound) {
 		failure := Because(NotFound, ReasonNodeNotFound, pool.NodeID)
@@ -41,7 +42,8 @@ func (b *Broker) AddPoolByMask(ctx context.Context, request PoolByMask) (*Addres
 	return pool, err
 }
 
-func (b *Broker) newPool(_ context.Context, request PoolByMask) (*AddressPool, error) {
+// poolOf checks what a pool is described by.
+func poolOf(request PoolByMask) (*AddressPool, error) {
 	name := strings.TrimSpace(request.Name)
 	if name == "" || len(name) > 100 {
 		return nil, InvalidField("poolName", "1 to 100 characters")
@@ -70,7 +72,7 @@ func (b *Broker) newPool(_ context.Context, request PoolByMask) (*AddressPool, e
 	}
 	pool := &AddressPool{
 		Name: name, NodeID: request.NodeID, Gateway: gateway, Prefix: request.Mask,
-		DNS1: request.DNS1, DNS2: request.DNS2, CreatedAt: b.now().UTC(),
+		DNS1: request.DNS1, DNS2: request.DNS2,
 	}
 	first, last := usableRange(pool.Subnet())
 	if gateway.Less(first) || last.Less(gateway) {
@@ -103,6 +105,10 @@ func (b *Broker) AddPoolRange(ctx context.Context, request PoolByRange) (int, er
 	if err := checkRange(pool, start, end); err != nil {
 		return 0, err
 	}
+	own, err := rangeServers(pool, request)
+	if err != nil {
+		return 0, err
+	}
 	node, err := b.store.FindNode(ctx, pool.NodeID)
 	if err != nil {
 		return 0, err
@@ -116,9 +122,32 @@ func (b *Broker) AddPoolRange(ctx context.Context, request PoolByRange) (int, er
 		if added = len(fresh); added == 0 {
 			return &Error{Kind: Exists, Field: "startIp", Detail: "the pool has all addresses of this range already"}
 		}
+		for i := range fresh {
+			fresh[i].OwnDNS1, fresh[i].OwnDNS2 = own[0], own[1]
+		}
 		return named("startIp", tx.InsertAddresses(ctx, pool, fresh))
 	})
 	return added, err
+}
+
+// rangeServers are the name servers that a range has of its own: none where they are the pool's.
+func rangeServers(pool *AddressPool, request PoolByRange) (own [2]string, err error) {
+	for i, server := range []struct{ field, text string }{{"dns1", request.DNS1}, {"dns2", request.DNS2}} {
+		if server.text == "" {
+			continue
+		}
+		if _, err := ParseAddress(server.field, server.text); err != nil {
+			return own, err
+		}
+		own[i] = server.text
+	}
+	if own[0] == "" && own[1] != "" {
+		own[0] = pool.DNS1
+	}
+	if own == [2]string{pool.DNS1, pool.DNS2} {
+		return [2]string{}, nil
+	}
+	return own, nil
 }
 
 // withoutKnown leaves out the addresses that the pool has already.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -19,7 +18,7 @@ func TestAPoolHoldsTheUsableAddressesOfItsSubnet(t *testing.T) {
 		{"10.1.255.254", 16, "10.1.0.1", "10.1.255.254", 65534},
 		{"2001:db8::1", 120, "2001:db8::1", "2001:db8::ff", 255},
 	} {
-		pool, err := testBroker().newPool(context.Background(), PoolByMask{Name: "p", NodeID: 1, Gateway: fact.gateway, Mask: fact.mask, DNS1: "1.1.1.1"})
+		pool, err := poolOf(PoolByMask{Name: "p", NodeID: 1, Gateway: fact.gateway, Mask: fact.mask, DNS1: "1.1.1.1"})
 		if err != nil {
 			t.Errorf("%s/%d: %v", fact.gateway, fact.mask, err)
 			continue
@@ -55,7 +54,7 @@ func TestABadPoolNamesItsField(t *testing.T) {
 	} {
 		request := good
 		bad.change(&request)
-		_, err := testBroker().newPool(context.Background(), request)
+		_, err := poolOf(request)
 		var failure *Error
 		if !errors.As(err, &failure) || failure.Kind != Invalid || failure.Field != bad.field {
 			t.Errorf("%s: got %v", bad.field, err)

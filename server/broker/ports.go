@@ -22,6 +22,7 @@ type Page struct{ Number, Size int }
 // Tx is what can be done inside a transaction.
 type Tx interface {
 	ClusterStore
+	AreaStore
 	ImageStore
 	AddressStore
 	VMStore
@@ -66,6 +67,19 @@ type ClusterStore interface {
 	ReplaceGuests(ctx context.Context, cluster int64, vmids []int) error
 }
 
+// AreaStore keeps the tree of regions.
+type AreaStore interface {
+	InsertArea(ctx context.Context, area *Area) error // sets ID; Exists with ReasonAreaTaken for a name that its parent has already
+	UpdateArea(ctx context.Context, area *Area) error
+	DeleteArea(ctx context.Context, id int64) error // Conflict with ReasonAreaInUse while it has areas or nodes
+	// FindArea is NotFound with ReasonAreaNotFound. LockArea is the same FOR UPDATE: hold it before something is put into the area.
+	FindArea(ctx context.Context, id int64) (*Area, error)
+	LockArea(ctx context.Context, id int64) (*Area, error)
+	// ListAreas gives the children of a parent: 0 = those at the top, nil = all areas.
+	ListAreas(ctx context.Context, parent *int64, page Page) ([]Area, int64, error)
+	ListAreaNodes(ctx context.Context, area int64, page Page) ([]Node, int64, error)
+}
+
 // ImageStore keeps images and their copies on nodes.
 type ImageStore interface {
 	InsertImage(ctx context.Context, image *Image) error
@@ -86,13 +100,20 @@ type AddressStore interface {
 	FindPool(ctx context.Context, id int64) (*AddressPool, error)
 	UpdatePool(ctx context.Context, pool *AddressPool) error
 	DeletePool(ctx context.Context, id int64) error // Conflict with ReasonPoolInUse while an address is used
+	// MovePool gives pool and addresses to another node. Conflict with ReasonPoolInUse while an address is used.
+	MovePool(ctx context.Context, id, node int64) error
 	ListPools(ctx context.Context, page Page) ([]AddressPool, int64, error)
 	CountPool(ctx context.Context, id int64) (PoolCounts, error)
 	// InsertAddresses adds many at once (65,536 in under 2 s). Exists when one is known in the cluster already.
 	InsertAddresses(ctx context.Context, pool *AddressPool, addresses []Address) error
 	ListAddresses(ctx context.Context, pool int64, page Page) ([]Address, int64, error)
+	// FreeAddresses lists what a node's pools could give out; pool 0 and version 0 mean any.
+	FreeAddresses(ctx context.Context, node, pool int64, version int, page Page) ([]Address, int64, error)
 	FindAddress(ctx context.Context, id int64) (*Address, error)
-	UpdateAddress(ctx context.Context, address *Address) error // Conflict when its State is AddressUsed and would change
+	// FindPoolAddress looks an address up by its text; NotFound when the pool does not have it.
+	FindPoolAddress(ctx context.Context, pool int64, ip string) (*Address, error)
+	// UpdateAddress changes IP, State and own name servers; Conflict when its State is AddressUsed and IP or State would change.
+	UpdateAddress(ctx context.Context, address *Address) error
 	// ReserveAddresses marks count free addresses of the node's pools (of version 4 or 6; pool 0 = any) as used by vm, lowest id
 	// first. Exhausted when there are not enough: nothing is reserved then.
 	ReserveAddresses(ctx context.Context, node, pool int64, version, count int, vm int64) ([]Address, error)
@@ -182,6 +203,8 @@ type TaskStore interface {
 	SaveTask(ctx context.Context, task *Task, owner string, history *TaskStep) error
 	// RenewLeases prolongs the leases that owner holds of the tasks.
 	RenewLeases(ctx context.Context, owner string, tasks []int64, until time.Time) error
+	// EndLeases ends all leases that owner holds, because it died with them: the tasks can be claimed at once, as a further attempt.
+	EndLeases(ctx context.Context, owner string, now time.Time) error
 	// WaitingTasks lists tasks in state waiting of a cluster (0 = all), with their operations.
 	WaitingTasks(ctx context.Context, cluster int64) ([]Task, error)
 	// WakeTask makes a waiting task claimable at once: RunAfter becomes now, its state stays waiting. NotFound when it no longer
@@ -214,6 +237,8 @@ type AccountStore interface {
 	FindAdminByName(ctx context.Context, username string) (*Admin, error)
 	FindAdminByUUID(ctx context.Context, uuid string) (*Admin, error)
 	ListAdmins(ctx context.Context, page Page) ([]Admin, int64, error)
+	// DeleteAdmin is Conflict with ReasonLastAdmin when no enabled admin would be left.
+	DeleteAdmin(ctx context.Context, id int64) error
 
 	InsertAPIKey(ctx context.Context, key *APIKey) error
 	UpdateAPIKey(ctx context.Context, key *APIKey) error

@@ -48,6 +48,14 @@ const (
 	ReasonWrongPassword         Reason = "wrong_password"
 	ReasonAccountDisabled       Reason = "account_disabled"
 	ReasonTooManyAttempts       Reason = "too_many_attempts"
+	ReasonAdminNotFound         Reason = "admin_not_found"
+	ReasonLastAdmin             Reason = "last_admin"
+	ReasonAreaNotFound          Reason = "area_not_found"
+	ReasonAreaTaken             Reason = "area_taken"
+	ReasonAreaInUse             Reason = "area_in_use"
+	ReasonNodeInUse             Reason = "node_in_use"
+	ReasonImageInUse            Reason = "image_in_use"
+	ReasonConsoleNodeNotFound   Reason = "console_node_not_found"
 )
 
 var reasonTexts = map[Reason][2]string{
@@ -84,6 +92,14 @@ var reasonTexts = map[Reason][2]string{
 	ReasonPlanNotFound:          {"unknown plan %v", "配置模板 %v 不存在"},
 	ReasonWrongPassword:         {"wrong username or password", "账号或密码错误"},
 	ReasonAccountDisabled:       {"this account is disabled", "账号封禁"},
+	ReasonAdminNotFound:         {"administrator %v does not exist", "账号 %v 不存在"},
+	ReasonLastAdmin:             {"this is the last administrator that can log in", "不能删除最后一个可登录的管理员"},
+	ReasonAreaNotFound:          {"area %v does not exist", "地区 %v 不存在"},
+	ReasonAreaTaken:             {"area %q exists already", "该地区已存在：%q"},
+	ReasonAreaInUse:             {"area %v still has %d areas and %d nodes", "地区 %v 下仍有 %d 个子地区和 %d 个节点"},
+	ReasonNodeInUse:             {"node %v still has %d virtual machines and %d address pools", "节点 %v 上仍有 %d 台虚拟机和 %d 个 IP 池"},
+	ReasonImageInUse:            {"image %q is in use: %v", "镜像 %q 正在使用：%v"},
+	ReasonConsoleNodeNotFound:   {"console proxy %v does not exist", "VNC 控制器 %v 不存在"},
 	ReasonTooManyAttempts:       {"too many failed attempts: try again in %d seconds", "失败次数过多，请在 %d 秒后重试"},
 }
 

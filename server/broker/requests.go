@@ -26,6 +26,8 @@ type AddNodeRequest struct {
 	SSHUsername, SSHPassword string
 	// Daemon: URL and secret of the node's `gantry controlled`; empty = none.
 	DaemonURL, DaemonSecret, DaemonTLSPin string
+	// DaemonOptional makes a daemon that can't be reached a problem instead of an error: the node is added without it.
+	DaemonOptional bool
 }
 
 // PoolByMask makes a pool with every usable address of the gateway's subnet (AMS insertIpPoolByMask).
@@ -43,6 +45,24 @@ type PoolByRange struct {
 	StartIP    string
 	EndIP      string
 	DNS1, DNS2 string // "" = as the pool
+}
+
+// PoolChange changes a pool (AMS updateIpPool); nil = as it is.
+type PoolChange struct {
+	ID            int64
+	Name, Gateway *string
+	Prefix        *int
+	DNS1, DNS2    *string
+	NodeID        *int64
+}
+
+// AddressChange changes an address (AMS updateIp); nil = as it is.
+type AddressChange struct {
+	ID int64
+	// DNS1 and DNS2 are its own name servers; "" = those of the pool.
+	DNS1, DNS2 *string
+	// State is AddressFree or AddressReserved. AddressUsed is taken where the address is used anyway.
+	State *AddressState
 }
 
 // OrderRequest orders a VM (AMS VmParams). Nil means "not sent": the documented default holds.

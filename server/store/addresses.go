@@ -21,6 +21,8 @@ type addressRow struct {
 	IP        string `gorm:"column:ip"`
 	State     int
 	VM        *int64 `gorm:"column:vm_id"`
+	DNS1      string `gorm:"column:dns1"`
+	DNS2      string `gorm:"column:dns2"`
 }
 
 func (addressRow) TableName() string { return "addresses" }
@@ -30,8 +32,9 @@ type joinedAddress struct {
 	Row     addressRow `gorm:"embedded"` // exported: gorm passes over other fields
 	Gateway string
 	Prefix  int
-	DNS1    string `gorm:"column:dns1"`
-	DNS2    string `gorm:"column:dns2"`
+	// What the pool says; the address's own come first.
+	PoolDNS1 string `gorm:"column:pool_dns1"`
+	PoolDNS2 string `gorm:"column:pool_dns2"`
 }
 
 func (r *joinedAddress) noun() (broker.Address, error) {
@@ -40,10 +43,14 @@ func (r *joinedAddress) noun() (broker.Address, error) {
 		return broker.Address{}, err
 	}
 	gateway, err := netip.ParseAddr(r.Gateway)
+	dns1, dns2 := r.PoolDNS1, r.PoolDNS2
+	if r.Row.DNS1 != "" {
+		dns1, dns2 = r.Row.DNS1, r.Row.DNS2
+	}
 	return broker.Address{
 		ID: r.Row.ID, PoolID: r.Row.PoolID, NodeID: r.Row.NodeID, ClusterID: r.Row.ClusterID, IP: ip,
 		State: broker.AddressState(r.Row.State), VM: r.Row.VM,
-		Gateway: gateway, Prefix: r.Prefix, DNS1: r.DNS1, DNS2: r.DNS2,
+		Gateway: gateway, Prefix: r.Prefix, DNS1: dns1, DNS2: dns2, OwnDNS1: r.Row.DNS1, OwnDNS2: r.Row.DNS2,
 	}, err
 }
 
@@ -61,11 +68,11 @@ func addressNouns(rows []joinedAddress) ([]broker.Address, error) {
 
 // joined reads addresses with their pools.
 func joined(db *gorm.DB) *gorm.DB {
-	return db.Table("addresses").Select("addresses.*, pools.gateway, pools.prefix, pools.dns1, pools.dns2").
+	return db.Table("addresses").Select("addresses.*, pools.gateway, pools.prefix, pools.dns1 AS pool_dns1, pools.dns2 AS pool_dns2").
 		Joins("JOIN pools ON pools.id = addresses.pool_id")
 }
 
-// InsertAddresses takes IP and State of each address, the rest is the pool's. All or none are added.
+// InsertAddresses takes IP, State and own name servers of each address, the rest is the pool's. All or none are added.
 func (s *session) InsertAddresses(ctx context.Context, pool *broker.AddressPool, addresses []broker.Address) error {
 	return s.write(ctx, "add addresses", func(db *gorm.DB) error {
 		known, err := findPool(db, pool.ID)
@@ -80,7 +87,7 @@ func (s *session) InsertAddresses(ctx context.Context, pool *broker.AddressPool,
 				}
 				rows[i] = addressRow{
 					PoolID: known.ID, ClusterID: known.ClusterID, NodeID: known.NodeID, Version: versionOf(address.IP),
-					IP: address.IP.Unmap().String(), State: int(address.State),
+					IP: address.IP.Unmap().String(), State: int(address.State), DNS1: address.OwnDNS1, DNS2: address.OwnDNS2,
 				}
 			}
 			if err := db.Create(&rows).Error; err != nil {
@@ -117,6 +124,44 @@ func (s *session) ListAddresses(ctx context.Context, pool int64, page broker.Pag
 	return list, total, err
 }
 
+func (s *session) FreeAddresses(ctx context.Context, node, pool int64, version int, page broker.Page) (list []broker.Address, total int64, err error) {
+	err = s.read(ctx, "list free addresses", func(db *gorm.DB) error {
+		narrow := func(query *gorm.DB) *gorm.DB {
+			query = query.Where("addresses.node_id = ? AND addresses.state = ?", node, broker.AddressFree)
+			if pool != 0 {
+				query = query.Where("addresses.pool_id = ?", pool)
+			}
+			if version != 0 {
+				query = query.Where("addresses.version = ?", version)
+			}
+			return query
+		}
+		if err := narrow(db.Model(&addressRow{})).Count(&total).Error; err != nil || total == 0 {
+			return err
+		}
+		var rows []joinedAddress
+		if err := paged(narrow(joined(db)).Order("addresses.id"), page).Find(&rows).Error; err != nil {
+			return err
+		}
+		list, err = addressNouns(rows)
+		return err
+	})
+	return list, total, err
+}
+
+func (s *session) FindPoolAddress(ctx context.Context, pool int64, ip string) (found *broker.Address, err error) {
+	err = s.read(ctx, "find address", func(db *gorm.DB) error {
+		var row joinedAddress
+		if err := first(joined(db).Where("addresses.ip = ? AND addresses.pool_id = ?", ip, pool), &row, "address", ip); err != nil {
+			return err
+		}
+		address, err := row.noun()
+		found = &address
+		return err
+	})
+	return found, err
+}
+
 func (s *session) FindAddress(ctx context.Context, id int64) (found *broker.Address, err error) {
 	err = s.read(ctx, "find address", func(db *gorm.DB) error {
 		var row joinedAddress
@@ -130,7 +175,8 @@ func (s *session) FindAddress(ctx context.Context, id int64) (found *broker.Addr
 	return found, err
 }
 
-// UpdateAddress changes IP and State between free and reserved. An address becomes used by being reserved for a VM only.
+// UpdateAddress changes own name servers, IP, and State between free and reserved. An address becomes used by being reserved for
+// a VM only.
 func (s *session) UpdateAddress(ctx context.Context, address *broker.Address) error {
 	return s.write(ctx, "change address", func(db *gorm.DB) error {
 		var row addressRow
@@ -143,13 +189,12 @@ func (s *session) UpdateAddress(ctx context.Context, address *broker.Address) er
 			if address.State != broker.AddressUsed || ip != row.IP {
 				return broker.Errorf(broker.Conflict, "address %s is in use", row.IP)
 			}
-			return nil
-		}
-		if address.State != broker.AddressFree && address.State != broker.AddressReserved {
+		} else if address.State != broker.AddressFree && address.State != broker.AddressReserved {
 			return broker.Errorf(broker.Conflict, "address %s is not in use by any virtual machine", row.IP)
 		}
 		row.IP, row.Version, row.State = ip, versionOf(address.IP), int(address.State)
-		if err := db.Select("ip", "version", "state").Updates(&row).Error; err != nil {
+		row.DNS1, row.DNS2 = address.OwnDNS1, address.OwnDNS2
+		if err := db.Select("ip", "version", "state", "dns1", "dns2").Updates(&row).Error; err != nil {
 			if s.engine.duplicate(err) {
 				return &broker.Error{Kind: broker.Exists, Field: "ip",
 					Detail: fmt.Sprintf("address %s is known in the cluster already", ip), Err: err}

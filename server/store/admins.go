@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"gantry/server/broker"
 )
@@ -63,6 +64,30 @@ func (s *session) UpdateAdmin(ctx context.Context, admin *broker.Admin) error {
 	return s.write(ctx, "change administrator", func(db *gorm.DB) error {
 		result := db.Select("*").Omit("id", "created_at").Updates(newAdminRow(admin))
 		return s.adminTaken(changed(result, "administrator", admin.ID), admin)
+	})
+}
+
+func (s *session) DeleteAdmin(ctx context.Context, id int64) error {
+	return s.write(ctx, "remove administrator", func(db *gorm.DB) error {
+		// All rows are locked: two admins who delete each other take turns, and the second one is refused.
+		var rows []adminRow
+		if err := db.Clauses(clause.Locking{Strength: "UPDATE"}).Select("id", "disabled").Order("id").Find(&rows).Error; err != nil {
+			return err
+		}
+		found, others := false, 0
+		for _, row := range rows {
+			found = found || row.ID == id
+			if row.ID != id && !row.Disabled {
+				others++
+			}
+		}
+		if !found {
+			return broker.Because(broker.NotFound, broker.ReasonAdminNotFound, id)
+		}
+		if others == 0 {
+			return broker.Because(broker.Conflict, broker.ReasonLastAdmin)
+		}
+		return changed(db.Delete(&adminRow{}, id), "administrator", id)
 	})
 }
 

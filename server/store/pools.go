@@ -86,7 +86,7 @@ func (s *session) FindPool(ctx context.Context, id int64) (found *broker.Address
 	return found, err
 }
 
-// UpdatePool changes all but the pool's node: addresses do not move.
+// UpdatePool changes all but the pool's node, see MovePool.
 func (s *session) UpdatePool(ctx context.Context, pool *broker.AddressPool) error {
 	return s.write(ctx, "change address pool", func(db *gorm.DB) error {
 		result := db.Select("*").Omit("id", "cluster_id", "node_id", "created_at").Where("id = ?", pool.ID).Updates(newPoolRow(pool))
@@ -94,6 +94,37 @@ func (s *session) UpdatePool(ctx context.Context, pool *broker.AddressPool) erro
 			return broker.Because(broker.NotFound, broker.ReasonPoolNotFound, pool.ID)
 		}
 		return result.Error
+	})
+}
+
+func (s *session) MovePool(ctx context.Context, id, node int64) error {
+	return s.write(ctx, "move address pool", func(db *gorm.DB) error {
+		cluster, err := clusterOfNode(db, node)
+		if err != nil {
+			return err
+		}
+		where := map[string]any{"cluster_id": cluster, "node_id": node}
+		result := db.Model(&poolRow{}).Where("id = ?", id).Updates(where)
+		if result.Error == nil && result.RowsAffected == 0 {
+			return broker.Because(broker.NotFound, broker.ReasonPoolNotFound, id)
+		}
+		if result.Error != nil {
+			return result.Error
+		}
+		if err := db.Model(&addressRow{}).Where("pool_id = ?", id).Updates(where).Error; err != nil {
+			if s.engine.duplicate(err) {
+				return &broker.Error{Kind: broker.Exists, Field: "nodeid",
+					Detail: "the node's cluster has one of the addresses already", Err: err}
+			}
+			return err
+		}
+		// The update waited for reservations that were under way; what they took is seen now.
+		var used int64
+		err = db.Model(&addressRow{}).Where("pool_id = ? AND state = ?", id, broker.AddressUsed).Count(&used).Error
+		if err == nil && used > 0 {
+			return broker.Because(broker.Conflict, broker.ReasonPoolInUse, id)
+		}
+		return err
 	})
 }
 

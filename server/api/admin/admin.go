@@ -19,6 +19,9 @@ type Accounts interface {
 	NewAPIKey(ctx context.Context, info string) (*broker.APIKey, string, error)
 	SetAPIKeyDisabled(ctx context.Context, id int64, disabled bool) error
 	DeleteAPIKey(ctx context.Context, id int64) error
+	Register(ctx context.Context, profile account.Profile, password string) (*broker.Admin, error)
+	UpdateAdmin(ctx context.Context, id int64, profile account.Profile, password string) error
+	DeleteAdmin(ctx context.Context, id int64) error
 }
 
 // Broker is what nodes, pools and images need; *broker.Broker has it.
@@ -26,6 +29,16 @@ type Broker interface {
 	AddNode(ctx context.Context, request broker.AddNodeRequest, actor broker.Actor) (*broker.Node, []broker.ClusterProblem, error)
 	AddPoolByMask(ctx context.Context, request broker.PoolByMask) (*broker.AddressPool, error)
 	AddPoolRange(ctx context.Context, request broker.PoolByRange) (int, error)
+	ChangePool(ctx context.Context, change broker.PoolChange) (pool *broker.AddressPool, staleGuests int64, err error)
+	DeletePool(ctx context.Context, id int64) error
+	ChangeAddresses(ctx context.Context, changes []broker.AddressChange) error
+	AddArea(ctx context.Context, area *broker.Area) error
+	UpdateArea(ctx context.Context, area *broker.Area) error
+	DeleteArea(ctx context.Context, id int64) error
+	PlaceNode(ctx context.Context, node int64, area *int64) error
+	Settings(ctx context.Context) (broker.SystemSettings, error)
+	ChangeSettings(ctx context.Context, change broker.SettingsChange) error
+	DaemonSecret(ctx context.Context) (string, error)
 	AddImage(ctx context.Context, image *broker.Image) error
 	DownloadImage(ctx context.Context, image, node int64, actor broker.Actor) (*broker.Task, error)
 }
@@ -47,6 +60,7 @@ var (
 	get      = []string{http.MethodGet}
 	post     = []string{http.MethodPost}
 	putPost  = []string{http.MethodPut, http.MethodPost}
+	erase    = []string{http.MethodDelete, http.MethodPost}
 	eraseAny = []string{http.MethodDelete, http.MethodPut, http.MethodPost}
 )
 
@@ -54,6 +68,7 @@ var (
 func (c *Calls) Routes() []route.Route {
 	var all []route.Route
 	for _, group := range [][]route.Route{
+		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
 	} {
 		all = append(all, group...)

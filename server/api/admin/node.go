@@ -50,9 +50,9 @@ type NodeRequest struct {
 	SSHUsername      string `json:"sshUsername" rule:"max=64" doc:"optional"`
 	SSHPassword      string `json:"sshPassword" rule:"max=256" doc:"optional"`
 	Status           int    `json:"status" rule:"min=0,max=2" doc:"0 in use (default), other: disabled"`
-	ControllerURL    string `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort, where controllerSecret is sent"`
+	ControllerURL    string `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort, where that or controllerSecret is sent"`
 	ControllerPort   int    `json:"controllerPort" rule:"min=1,max=65535" doc:"default 7600"`
-	ControllerSecret string `json:"controllerSecret" rule:"max=256" doc:"the daemon's secret; without it the node has none"`
+	ControllerSecret string `json:"controllerSecret" rule:"max=256" doc:"the daemon's secret; default, where controllerPort or controllerUrl is sent: that of getControlledSecretKey"`
 	ControllerTLSPin string `json:"controllerTlsPin" rule:"max=95" doc:"SHA-256 of the daemon's certificate; default: learnt now"`
 }
 
@@ -67,11 +67,17 @@ func (c *Calls) insertNode(ctx context.Context, call *route.Call, request NodeRe
 	if err != nil {
 		return "", err
 	}
+	optional := request.ControllerSecret == "" && (request.ControllerPort != 0 || request.ControllerURL != "")
+	if optional {
+		if request.ControllerSecret, err = c.Broker.DaemonSecret(ctx); err != nil {
+			return "", err
+		}
+	}
 	_, problems, err := c.Broker.AddNode(ctx, broker.AddNodeRequest{
 		Kind: request.Kind, Options: options, NodeName: request.NodeName, Label: request.Name, AreaID: request.Area,
 		Disabled: request.Status != 0, SSHPort: orElse(request.SSHPort, 22), SSHUsername: request.SSHUsername,
 		SSHPassword: request.SSHPassword, DaemonURL: request.daemonURL(), DaemonSecret: request.ControllerSecret,
-		DaemonTLSPin: request.ControllerTLSPin,
+		DaemonTLSPin: request.ControllerTLSPin, DaemonOptional: optional,
 	}, call.Actor)
 	if err != nil {
 		return "", err
@@ -126,7 +132,8 @@ func orElse(value, otherwise int) int {
 type Node struct {
 	ID               int64   `json:"id"`
 	Name             *string `json:"name"`
-	Area             *int64  `json:"area"`
+	Area             *int64  `json:"area" doc:"region"`
+	AreaName         *string `json:"areaName"`
 	NodeType         string  `json:"nodeType"`
 	Host             string  `json:"host"`
 	Port             int     `json:"port"`
@@ -154,6 +161,12 @@ func (c *Calls) listNodes(ctx context.Context, _ *route.Call, request ams.Paging
 	if err != nil {
 		return ams.List[Node]{}, broker.Wrap(err, "list nodes")
 	}
+	return c.nodeRecords(ctx, nodes, total, page)
+}
+
+// nodeRecords makes the objects of a page of nodes.
+func (c *Calls) nodeRecords(ctx context.Context, nodes []broker.Node, total int64, page broker.Page) (ams.List[Node], error) {
+	reader := ams.NewReader(c.Store)
 	clusters := map[int64]*broker.Cluster{}
 	records := make([]Node, len(nodes))
 	for i := range nodes {
@@ -170,8 +183,22 @@ func (c *Calls) listNodes(ctx context.Context, _ *route.Call, request ams.Paging
 			return ams.List[Node]{}, err
 		}
 		records[i] = nodeOf(node, clusters[node.ClusterID], storage)
+		if records[i].AreaName, err = reader.AreaName(ctx, node.AreaID); err != nil {
+			return ams.List[Node]{}, err
+		}
 	}
 	return ams.ListOf(records, total, page, func(record *Node) Node { return *record }), nil
+}
+
+// findNode reads a node that a query names.
+func (c *Calls) findNode(ctx context.Context, id int64) (*broker.Node, error) {
+	node, err := c.Store.FindNode(ctx, id)
+	if broker.Is(err, broker.NotFound) {
+		failure := broker.Because(broker.NotFound, broker.ReasonNodeNotFound, id)
+		failure.Field = "nodeId"
+		return nil, failure
+	}
+	return node, broker.Wrap(err, "find the node")
 }
 
 func nodeOf(node *broker.Node, cluster *broker.Cluster, storage string) Node {

@@ -132,7 +132,7 @@ func (c *Calls) listAddresses(ctx context.Context, _ *route.Call, request Addres
 	}
 	records := make([]ams.Address, len(addresses))
 	for i := range addresses {
-		if records[i], err = ams.AddressOf(ctx, c.Store, pool, &addresses[i]); err != nil {
+		if records[i], err = ams.AddressOf(ctx, c.Store, &addresses[i]); err != nil {
 			return ams.List[ams.Address]{}, err
 		}
 	}

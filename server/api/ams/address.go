@@ -21,22 +21,29 @@ type Address struct {
 	Status     int    `json:"status" doc:"0 free, 1 used, 3 gateway or held back"`
 }
 
-// wireReserved is the original's status of gateways.
-const wireReserved = 3
+// WireReserved is the original's status of gateways.
+const WireReserved = 3
 
-// AddressOf makes the object; the holder's VMID is looked up.
-func AddressOf(ctx context.Context, store broker.VMStore, pool *broker.AddressPool, address *broker.Address) (Address, error) {
+// FreeAddressOf makes the object of an address that nobody holds.
+func FreeAddressOf(address *broker.Address) Address {
+	version := 6
+	if address.IP.Is4() {
+		version = 4
+	}
 	record := Address{
 		ID: address.ID, NodeID: address.NodeID, HostID: address.VM, PoolID: address.PoolID, IP: address.IP.String(),
-		SubnetMask: dottedMask(pool.Prefix, pool.Version()), Gateway: pool.Gateway.String(),
-		DNS1: pool.DNS1, DNS2: pool.DNS2, Status: int(address.State),
+		SubnetMask: dottedMask(address.Prefix, version), Gateway: address.Gateway.String(),
+		DNS1: address.DNS1, DNS2: address.DNS2, Status: int(address.State),
 	}
 	if address.State == broker.AddressReserved {
-		record.Status = wireReserved
+		record.Status = WireReserved
 	}
-	if address.DNS1 != "" {
-		record.DNS1, record.DNS2 = address.DNS1, address.DNS2
-	}
+	return record
+}
+
+// AddressOf makes the object; the holder's VMID is looked up.
+func AddressOf(ctx context.Context, store broker.VMStore, address *broker.Address) (Address, error) {
+	record := FreeAddressOf(address)
 	if address.VM == nil {
 		return record, nil
 	}

@@ -42,8 +42,8 @@ func (r *Reader) Image(ctx context.Context, image *broker.Image) (*Image, error)
 	}
 	record := &Image{
 		ID: image.ID, Name: image.Name, FileName: image.FileName, Type: image.Family, Arch: image.Arch, OSType: image.Distribution,
-		DownType: int(image.Source), URL: optional(image.URL), Size: sizeText(image.SizeBytes), Path: image.Directory,
-		Cloud: flag(image.CloudInit), Status: flag(image.Disabled), Reason: optional(image.Reason),
+		DownType: int(image.Source), URL: Optional(image.URL), Size: sizeText(image.SizeBytes), Path: image.Directory,
+		Cloud: flag(image.CloudInit), Status: flag(image.Disabled), Reason: Optional(image.Reason),
 		CreateTime: image.CreatedAt.UnixMilli(),
 	}
 	copies, err := r.store.ListImageCopies(ctx, image.ID)
@@ -105,7 +105,8 @@ func (r *Reader) imageByID(ctx context.Context, id int64) (*Image, error) {
 	return r.Image(ctx, image)
 }
 
-func optional(text string) *string {
+// Optional is nil for an empty text.
+func Optional(text string) *string {
 	if text == "" {
 		return nil
 	}

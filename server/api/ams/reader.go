@@ -12,11 +12,12 @@ type Reader struct {
 	store  broker.Store
 	nodes  map[int64]*broker.Node
 	images map[int64]*Image
+	areas  map[int64]broker.Area
 }
 
 // NewReader makes a Reader.
 func NewReader(store broker.Store) *Reader {
-	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}}
+	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}, areas: map[int64]broker.Area{}}
 }
 
 // node gives a node, nil when it is gone.
@@ -49,7 +50,7 @@ func nodeName(node *broker.Node) *string {
 // VM is a machine with what belongs to it: a record of the lists and the whole of getVmInfo.
 type VM struct {
 	NodeName *string        `json:"nodeName"`
-	Area     *string        `json:"area"`
+	Area     *string        `json:"area" doc:"name of the node's region"`
 	VMHost   VMHost         `json:"vmhost"`
 	OS       *Image         `json:"os"`
 	Current  map[string]any `json:"current" doc:"{\"data\": live values}; null when there are none"`
@@ -69,6 +70,11 @@ func (r *Reader) VM(ctx context.Context, vm *broker.VM, secrets bool) (VM, error
 		return VM{}, err
 	}
 	record.NodeName = nodeName(node)
+	if node != nil {
+		if record.Area, err = r.AreaName(ctx, node.AreaID); err != nil {
+			return VM{}, err
+		}
+	}
 	if record.OS, err = r.imageByID(ctx, vm.ImageID); err != nil {
 		return VM{}, err
 	}

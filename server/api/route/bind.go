@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,6 +15,8 @@ const (
 	fromPath  source = "path"
 	fromQuery source = "query"
 	fromBody  source = "body"
+	// fromList is the field that takes the whole body where that is a JSON array.
+	fromList source = "list"
 )
 
 // defaultMost bounds texts whose field sets no bound of its own.
@@ -29,7 +32,8 @@ type Reader interface {
 //
 //	json:"nodeid"        the name; spelling is matched first exactly, then without regard to case
 //	alias:"limit,rows"   other names
-//	in:"path"            path or query where the default (query for GET, else body) is not meant
+//	in:"path"            path or query where the default (query for GET, else body) is not meant; list for a Reader that takes the
+//	                     whole body, which is a JSON array then
 //	rule:"required,min=1,max=100"   bounds: of the value for numbers, of the length for texts; lines allows line breaks
 //	one:"linux|windows"  the only texts allowed
 //	doc:"…"              for people
@@ -123,6 +127,9 @@ func (f *boundField) applyRule(rule string) (err error) {
 
 // fill sets the fields of request from input. The first problem wins, in the order of the fields.
 func (b *binding) fill(request reflect.Value, input *Input) error {
+	if input.List != nil && !b.takesList() {
+		return wrongType("body", "a JSON object", " JSON 对象")
+	}
 	for i := range b.fields {
 		field := &b.fields[i]
 		value, found := field.look(input)
@@ -139,8 +146,18 @@ func (b *binding) fill(request reflect.Value, input *Input) error {
 	return nil
 }
 
+func (b *binding) takesList() bool {
+	return slices.ContainsFunc(b.fields, func(field boundField) bool { return field.In == string(fromList) })
+}
+
 // look finds the field's value. Fields that belong into the query are also taken from a body, as the original's clients do.
 func (f *boundField) look(input *Input) (any, bool) {
+	if f.In == string(fromList) {
+		if input.List == nil && input.Body != nil {
+			return input.Body, true // refused by the Reader, which knows what it wants
+		}
+		return input.List, input.List != nil
+	}
 	if f.In == string(fromPath) {
 		text := input.Path[f.Name]
 		return text, text != ""

@@ -11,6 +11,7 @@ const (
 	CodeSuccess         = 20000
 	CodeFailed          = 20400
 	CodeWrongPassword   = 20402
+	CodeNoSuchAccount   = 20403
 	CodeDuplicate       = 20405
 	CodeInternal        = 20500
 	CodeMalformed       = 4000001 // 参数异常: not JSON, a wrong type
@@ -57,6 +58,9 @@ var reasonCodes = map[broker.Reason]int{
 	broker.ReasonHypervisorUnreachable: 1003,
 	broker.ReasonWrongPassword:         CodeWrongPassword,
 	broker.ReasonAccountDisabled:       CodeAccountDisabled,
+	broker.ReasonAdminNotFound:         CodeNoSuchAccount,
+	broker.ReasonAreaTaken:             CodeFailed, // documented at addArea: 该地区已存在
+	broker.ReasonNodeInUse:             1025,
 }
 
 var kindCodes = map[broker.Kind]int{

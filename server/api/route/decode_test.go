@@ -226,3 +226,62 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+type line struct {
+	ID   int64   `json:"id" rule:"required,min=1"`
+	Note *string `json:"note" rule:"max=3"`
+}
+
+type lines []line
+
+func (l *lines) ReadField(field string, value any) (err error) {
+	*l, err = ReadList[line](field, value, 2)
+	return err
+}
+
+func TestListsAreReadWhereACallTakesOne(t *testing.T) {
+	type request struct {
+		Lines lines `json:"body" in:"list" rule:"required"`
+	}
+	note := "abc"
+	for name, test := range map[string]struct {
+		body string
+		want lines
+		code int
+		text string
+	}{
+		"list":              {`[{"id":"7"},{"id":8,"note":"abc"}]`, lines{{ID: 7}, {ID: 8, Note: &note}}, 0, ""},
+		"object":            {`{"id":7}`, nil, CodeMalformed, "body: must be a JSON array"},
+		"nothing":           {``, nil, CodeInvalid, "body: is required"},
+		"empty list":        {`[]`, nil, CodeMalformed, "body: must be a JSON array"},
+		"list of lists":     {`[[1]]`, nil, CodeMalformed, "body[0]: must be a JSON object"},
+		"bad item":          {`[{"id":7},{"id":0}]`, nil, CodeInvalid, "id: must be 1 at least"},
+		"too long a text":   {`[{"id":7,"note":"abcd"}]`, nil, CodeInvalid, "note: must have 3 characters at most"},
+		"too many items":    {`[{"id":1},{"id":2},{"id":3}]`, nil, CodeInvalid, "body: must have 2 items at most"},
+		"nested too deeply": {strings.Repeat("[", 17) + strings.Repeat("]", 17), nil, CodeMalformed, "body: is nested too deeply"},
+		"something follows": {`[{"id":7}] x`, nil, CodeMalformed, "body: has more than one JSON value"},
+		"list cut off":      {`[{"id":7}`, nil, CodeMalformed, "body: is not valid JSON"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got lines
+			described := Of(Route{Methods: []string{"PUT"}, Path: "/x"}, func(_ context.Context, _ *Call, request request) (Null, error) {
+				got = request.Lines
+				return nil, nil
+			})
+			input, err := ReadInput(httptest.NewRecorder(), httptest.NewRequest("PUT", "/x", strings.NewReader(test.body)), nil)
+			if err == nil {
+				_, err = described.Serve(t.Context(), &Call{}, input)
+			}
+			if test.text == "" {
+				if err != nil || !reflect.DeepEqual(got, test.want) {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			problem, ok := err.(*Problem)
+			if !ok || problem.Code != test.code || problem.Error() != test.text {
+				t.Errorf("got %v, want %d %s", err, test.code, test.text)
+			}
+		})
+	}
+}

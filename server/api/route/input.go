@@ -24,6 +24,8 @@ type Input struct {
 	Query map[string]any
 	// Body is the JSON object or form that was sent; nil when there was none.
 	Body map[string]any
+	// List is the JSON array that was sent in place of an object; few calls take one.
+	List []any
 }
 
 // ReadInput reads query and body. A body may be JSON (whatever its Content-Type says: curl and PHP often say nothing useful) or
@@ -45,28 +47,45 @@ func ReadInput(w http.ResponseWriter, r *http.Request, path map[string]string) (
 		}
 		return nil, &Problem{Code: CodeMalformed, Field: "body", English: "could not be read", Chinese: "读取失败"}
 	}
-	input.Body, err = parseBody(body, r.Header.Get("Content-Type"))
-	return input, err
+	return input, input.parseBody(body, r.Header.Get("Content-Type"))
 }
 
-func parseBody(body []byte, contentType string) (map[string]any, error) {
+func (i *Input) parseBody(body []byte, contentType string) error {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
 	if len(body) == 0 || bytes.Equal(body, []byte("null")) {
-		return nil, nil
+		return nil
 	}
 	media, _, err := mime.ParseMediaType(contentType)
 	if err == nil && media == "application/x-www-form-urlencoded" && body[0] != '{' && body[0] != '[' {
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
-			return nil, &Problem{Code: CodeMalformed, Field: "body", English: "is not a well-formed form", Chinese: "表单格式错误"}
+			return &Problem{Code: CodeMalformed, Field: "body", English: "is not a well-formed form", Chinese: "表单格式错误"}
 		}
-		return flat(form), nil
+		i.Body = flat(form)
+		return nil
 	}
-	return parseObject("body", body)
+	value, err := parseJSON("body", body)
+	if err != nil {
+		return err
+	}
+	if list, isList := value.([]any); isList && len(list) > 0 {
+		i.List = list
+		return nil
+	}
+	i.Body, err = objectOf("body", value)
+	return err
 }
 
 // parseObject reads one JSON object. An empty list counts as an empty object: PHP writes an empty map that way.
 func parseObject(field string, text []byte) (map[string]any, error) {
+	value, err := parseJSON(field, text)
+	if err != nil {
+		return nil, err
+	}
+	return objectOf(field, value)
+}
+
+func parseJSON(field string, text []byte) (any, error) {
 	if !shallow(text) {
 		return nil, &Problem{Code: CodeMalformed, Field: field, English: "is nested too deeply", Chinese: "嵌套过深"}
 	}
@@ -79,6 +98,10 @@ func parseObject(field string, text []byte) (map[string]any, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, &Problem{Code: CodeMalformed, Field: field, English: "has more than one JSON value", Chinese: "包含多个 JSON 值"}
 	}
+	return value, nil
+}
+
+func objectOf(field string, value any) (map[string]any, error) {
 	switch known := value.(type) {
 	case map[string]any:
 		return known, nil

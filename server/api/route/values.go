@@ -2,7 +2,9 @@ package route
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -81,4 +83,30 @@ func ReadMap(field string, value any) (map[string]any, error) {
 		}
 	}
 	return nil, wrongType(field, "an object", "对象")
+}
+
+// ReadList reads a JSON array of objects into requests, one each, as a request's own fields are read. At most so many are taken.
+func ReadList[Item any](field string, value any, most int) ([]Item, error) {
+	list, isList := value.([]any)
+	if !isList {
+		return nil, wrongType(field, "a JSON array", " JSON 数组")
+	}
+	if len(list) > most {
+		return nil, unacceptable(field, fmt.Sprintf("must have %d items at most", most), fmt.Sprintf("最多 %d 项", most))
+	}
+	described, err := bind(reflect.TypeFor[Item](), fromBody)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Item, len(list))
+	for i, each := range list {
+		object, err := objectOf(fmt.Sprintf("%s[%d]", field, i), each)
+		if err != nil {
+			return nil, err
+		}
+		if err := described.fill(reflect.ValueOf(&items[i]).Elem(), &Input{Body: object}); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
 }

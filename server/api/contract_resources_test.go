@@ -1,0 +1,23 @@
+package api_test
+
+// servedResources are the documented calls about what machines are made of, see served.
+var servedResources = map[string]example{
+	"PUT /{adminPath}/updateIpPool":              {set: map[string]any{"id": 2, "gateway": "192.168.1.254", "mask": 24, "dns1": "8.8.8.8", "dns2": "", "nodeid": 1}},
+	"PUT /{adminPath}/updateIp":                  {},
+	"DELETE /{adminPath}/deleteIpPool/{poolId}":  {path: "deleteIpPool/2"},
+	"POST /{adminPath}/addArea":                  {},
+	"DELETE /{adminPath}/deleteArea/{id}":        {path: "deleteArea/2"},
+	"PUT /{adminPath}/updateArea":                {set: map[string]any{"id": 2}},
+	"GET /{adminPath}/getAreaList":               {},
+	"GET /{adminPath}/getArea":                   {path: "getArea?id=1"},
+	"PUT /{adminPath}/addNodeToArea":             {set: map[string]any{"id": 1, "area": 2}},
+	"GET /{adminPath}/getNodeListByArea":         {path: "getNodeListByArea?area=1"},
+	"GET /{adminPath}/getAreaListByParent":       {path: "getAreaListByParent?parent=1"},
+	"GET /{adminPath}/getAreaListByParentIsNull": {},
+	"POST /{adminPath}/registerDo":               {set: map[string]any{"password": "8 letters"}}, // the example's is too short
+	"GET /{adminPath}/getSysuser":                {},
+	"POST /{adminPath}/updateSysuser":            {set: map[string]any{"id": 1}},
+	"GET /{adminPath}/getControlledSecretKey":    {},
+	"GET /{adminPath}/getVmDefaultDiskSize":      {},
+	"POST /{adminPath}/updateVmDefaultDiskSize":  {set: map[string]any{"Linux": 40, "Windows": 60}},
+}

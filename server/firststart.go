@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"gantry/server/account"
@@ -64,6 +65,19 @@ func (s *running) registerProxy(ctx context.Context) error {
 		node.URL, node.Secret = proxy.URL, account.HashConsoleSecret(proxy.Secret)
 		return tx.UpdateConsoleNode(ctx, node)
 	})
+}
+
+// lockDataDir keeps a second server from working under the same name: this one takes back the tasks of the one that died. The
+// kernel lets go of the lock with the process.
+func lockDataDir(dataDir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dataDir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data_dir: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock data_dir: another server uses %s: %w", dataDir, err), lock.Close())
+	}
+	return lock, nil
 }
 
 // instanceName names this server in leases. It is kept in DataDir, so that a server that was killed takes its tasks up again at

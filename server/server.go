@@ -47,6 +47,8 @@ type running struct {
 	accounts *account.Service
 	console  *console.Service
 	api      *api.API
+	// lock is held on DataDir.
+	lock *os.File
 }
 
 // Run serves until ctx ends. It returns nil after an orderly stop.
@@ -70,10 +72,17 @@ func open(ctx context.Context, config Config) (server *running, err error) {
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data_dir: %w", err)
 	}
+	if server.lock, err = lockDataDir(config.DataDir); err != nil {
+		return nil, err
+	}
 	defer func() {
-		if err != nil && server.store != nil {
+		if err == nil {
+			return
+		}
+		if server.store != nil {
 			err = errors.Join(err, server.store.Close())
 		}
+		err = errors.Join(err, server.lock.Close())
 	}()
 	for _, part := range []func(context.Context) error{
 		server.openStore, server.openTasks, server.openAccounts, server.openConsole, server.openAPI,
@@ -154,7 +163,7 @@ func (s *running) openAPI(ctx context.Context) error {
 
 // serve listens first, so that a port that is taken stops the start before any task is touched.
 func (s *running) serve(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer func() { err = errors.Join(err, s.store.Close(), s.lock.Close()) }()
 	listener, err := s.listen(ctx, s.config.Listen)
 	if err != nil {
 		return err

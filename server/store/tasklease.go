@@ -90,6 +90,13 @@ func (s *session) RenewLeases(ctx context.Context, owner string, tasks []int64, 
 	})
 }
 
+func (s *session) EndLeases(ctx context.Context, owner string, now time.Time) error {
+	return s.statement(ctx, "end leases", func(db *gorm.DB) error {
+		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE lease_owner = ? AND state = 'running'`,
+			fromTime(now), fromTime(now), owner).Error
+	})
+}
+
 // WaitingTasks leaves out those that wait for nothing but time.
 func (s *session) WaitingTasks(ctx context.Context, cluster int64) (tasks []broker.Task, err error) {
 	err = s.read(ctx, "list waiting tasks", func(db *gorm.DB) error {

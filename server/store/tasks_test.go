@@ -135,6 +135,7 @@ func TestAClaimedTaskIsNobodyElses(t *testing.T) {
 		next := held
 		refused(t, s.SaveTask(ctx, &next, "b", nil), broker.Conflict, "saving under another's lease")
 		check(t, s.RenewLeases(ctx, "b", []int64{task.ID}, start.Add(time.Hour))) // is not b's: nothing happens
+		check(t, s.EndLeases(ctx, "b", start))
 		check(t, s.RenewLeases(ctx, "a", []int64{task.ID}, start.Add(2*lease)))
 		if got := claim(t, s, "b", 1, broker.TaskLimits{}, start.Add(lease)); slices.Contains(ids(got), task.ID) {
 			t.Error("a renewed lease was taken over")
@@ -146,6 +147,20 @@ func TestAClaimedTaskIsNobodyElses(t *testing.T) {
 		}
 		refused(t, s.SaveTask(ctx, &held, "a", nil), broker.Conflict, "saving under a lost lease")
 		refused(t, s.SaveTask(ctx, &broker.Task{ID: 999, State: broker.TaskRunning}, "a", nil), broker.Conflict, "saving an unknown task")
+	})
+}
+
+func TestWhoDiedTakesItsTasksBackAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		dead := addTask(t, s)
+		claimOne(t, s, "a", start)
+		addTask(t, s)
+		claimOne(t, s, "b", start)
+		check(t, s.EndLeases(t.Context(), "a", start.Add(time.Second)))
+		got := claim(t, s, "a", 5, broker.TaskLimits{}, start.Add(time.Second))
+		if !slices.Equal(ids(got), []int64{dead.ID}) || got[0].Attempts != 2 {
+			t.Errorf("got %+v", got)
+		}
 	})
 }
 

@@ -18,7 +18,8 @@ type Config struct {
 	Store      broker.Store
 	Workflows  []Workflow
 	Operations OperationSource
-	// Owner names this engine in leases; "" = a random name. No two engines may share one.
+	// Owner names this engine in leases; "" = a random name. No two engines may share one. An engine that is started under the
+	// name of one that died goes on with its tasks at once.
 	Owner string
 	// Workers bounds how many steps run at once; 0 = 32. Tasks that wait need no worker.
 	Workers int
@@ -106,8 +107,12 @@ func New(config Config) (*Engine, error) {
 	return e, nil
 }
 
-// Start adopts what waited when the last engine ended and begins to claim. The context bounds the start alone.
+// Start takes back what the last engine of this name was at when it died, adopts what waited, and begins to claim. The context
+// bounds the start alone.
 func (e *Engine) Start(ctx context.Context) error {
+	if err := e.Store.EndLeases(ctx, e.Owner, e.Now()); err != nil {
+		return fmt.Errorf("take back tasks: %w", err)
+	}
 	waiting, err := e.Store.WaitingTasks(ctx, 0)
 	if err != nil {
 		return fmt.Errorf("adopt waiting tasks: %w", err)

@@ -1,0 +1,208 @@
+package crash
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"gantry/server/broker"
+)
+
+// everything is one page that holds all rows.
+var everything = broker.Page{Number: 1, Size: 10_000}
+
+// guest is a machine as the hypervisor tells it.
+type guest struct {
+	owner, lock string
+	running     bool
+	volumes     map[string]string // key in the configuration → volume
+}
+
+// guests reads the configuration of each machine on all nodes, live.
+func (i *installation) guests(t *testing.T) map[int]guest {
+	t.Helper()
+	all := map[int]guest{}
+	for _, node := range []string{nodeName, otherNode} {
+		var rows []struct {
+			VMID   int    `json:"vmid"`
+			Status string `json:"status"`
+		}
+		check(t, i.hypervisor.pve("GET", "/nodes/"+node+"/qemu", nil, &rows))
+		for _, row := range rows {
+			if _, twice := all[row.VMID]; twice {
+				t.Errorf("machine %d is on two nodes", row.VMID)
+			}
+			var config map[string]any
+			check(t, i.hypervisor.pve("GET", fmt.Sprintf("/nodes/%s/qemu/%d/config", node, row.VMID), nil, &config))
+			found := guest{running: row.Status == "running", volumes: map[string]string{}}
+			for key, value := range config {
+				text, _ := value.(string)
+				switch {
+				case key == "lock":
+					found.lock = text
+				case key == "smbios1":
+					_, uuid, _ := strings.Cut(text, "uuid=")
+					found.owner, _, _ = strings.Cut(uuid, ",")
+				case strings.HasPrefix(key, "scsi"), strings.HasPrefix(key, "ide"), strings.HasPrefix(key, "unused"):
+					if volume, _, _ := strings.Cut(text, ","); strings.Contains(volume, ":") {
+						found.volumes[key] = volume
+					}
+				}
+			}
+			all[row.VMID] = found
+		}
+	}
+	return all
+}
+
+// volumes lists all volumes of machines that lie on the nodes' disks, whether a configuration names them or not.
+func (i *installation) volumes(t *testing.T) []string {
+	t.Helper()
+	var found []string
+	for _, node := range []string{nodeName, otherNode} {
+		for _, storage := range []string{"local", "data"} {
+			root := i.path("lab", "nodes", node, "storage", storage, "images")
+			err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+				if err != nil || entry.IsDir() {
+					return nil // a folder that is not there yet, or no more
+				}
+				name, err := filepath.Rel(root, path)
+				found = append(found, storage+":"+name)
+				return err
+			})
+			check(t, err)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// verify holds the broker's records and the hypervisor against each other: nothing is lost, nothing is there twice, nothing is
+// left. No task may be at work.
+func (i *installation) verify(t *testing.T) {
+	t.Helper()
+	vms, _, err := i.store.ListVMs(t.Context(), broker.VMFilter{}, everything)
+	check(t, err)
+	i.verifyRecords(t, vms)
+	i.verifyGuests(t, vms)
+}
+
+func (i *installation) verifyRecords(t *testing.T, vms []broker.VM) {
+	t.Helper()
+	addresses, vmids := map[string]string{}, map[string]string{}
+	alive := map[string]bool{}
+	for _, vm := range vms {
+		id := strconv.FormatInt(vm.ID, 10)
+		alive[id] = true
+		if vm.TaskID != nil || vm.Status.Transitional() {
+			t.Errorf("machine %d has status %d and task %v, but no task is at work", vm.ID, vm.Status, vm.TaskID)
+		}
+		if vm.PendingPassword != "" {
+			t.Errorf("machine %d still waits for a password", vm.ID)
+		}
+		if len(vm.Spec.Addresses) != 1 {
+			t.Errorf("machine %d has %d addresses", vm.ID, len(vm.Spec.Addresses))
+			continue
+		}
+		addresses[vm.Spec.Addresses[0].IP.String()] = id
+		vmids[strconv.Itoa(vm.VMID)] = id
+	}
+	sameMaps(t, "addresses in use, with their machines", i.pairs(t, "SELECT ip, vm_id FROM addresses WHERE vm_id IS NOT NULL OR state = "+fmt.Sprint(int(broker.AddressUsed))), addresses)
+	sameMaps(t, "VMIDs in use, with their machines", i.pairs(t, "SELECT vmid, vm_id FROM vmids WHERE vm_id IS NOT NULL"), vmids)
+	for name, query := range map[string]string{
+		"tasks that hold a place in the limits": "SELECT name, task_id FROM task_slots",
+		"tasks that are not ended":              "SELECT id, state FROM tasks WHERE state NOT IN ('done', 'undone')",
+		"ended tasks with a lease":              "SELECT id, lease_owner FROM tasks WHERE lease_owner <> ''",
+		"failed tasks without a reason":         "SELECT id, state FROM tasks WHERE state = 'undone' AND error = ''",
+	} {
+		sameMaps(t, name, i.pairs(t, query), nil)
+	}
+	for order, vm := range i.pairs(t, "SELECT idempotency_key, vm_id FROM orders") {
+		if !alive[vm] {
+			t.Errorf("%s still stands for machine %s, which is gone", order, vm)
+		}
+	}
+}
+
+func (i *installation) verifyGuests(t *testing.T, vms []broker.VM) {
+	t.Helper()
+	guests := i.guests(t)
+	expected := map[int]broker.VM{}
+	for _, vm := range vms {
+		expected[vm.VMID] = vm
+	}
+	var referenced []string
+	for vmid, guest := range guests {
+		for key, volume := range guest.volumes {
+			referenced = append(referenced, volume)
+			if strings.HasPrefix(key, "unused") {
+				t.Errorf("guest %d has the volume %s left", vmid, volume)
+			}
+		}
+		if vmid == foreignGuest {
+			continue
+		}
+		vm, known := expected[vmid]
+		switch {
+		case !known:
+			t.Errorf("guest %d is nobody's: %+v", vmid, guest)
+			continue
+		case guest.owner != vm.Owner:
+			t.Errorf("guest %d has owner %q, not %q", vmid, guest.owner, vm.Owner)
+		case guest.lock != "":
+			t.Errorf("guest %d is locked: %s", vmid, guest.lock)
+		case guest.running != (vm.Status == broker.VMRunning):
+			t.Errorf("guest %d runs: %t, but its machine %d has status %d", vmid, guest.running, vm.ID, vm.Status)
+		}
+		keys := slices.Sorted(maps.Keys(guest.volumes))
+		if want := []string{"ide2", "scsi0", "scsi1"}; !slices.Equal(keys, want) {
+			t.Errorf("guest %d has disks %q, not %q", vmid, guest.volumes, want)
+		}
+		if vm.SystemVolume != "" && vm.SystemVolume != guest.volumes["scsi0"] {
+			t.Errorf("guest %d boots from %s, recorded is %s", vmid, guest.volumes["scsi0"], vm.SystemVolume)
+		}
+	}
+	for vmid, vm := range expected {
+		if _, there := guests[vmid]; !there {
+			t.Errorf("machine %d has no guest %d", vm.ID, vmid)
+		}
+	}
+	if _, there := guests[foreignGuest]; !there {
+		t.Error("somebody else's guest is gone")
+	}
+	slices.Sort(referenced)
+	if there := i.volumes(t); !slices.Equal(there, referenced) {
+		t.Errorf("volumes on the disks\n%q\nvolumes that guests have\n%q", there, referenced)
+	}
+}
+
+// pairs reads a query's two columns.
+func (i *installation) pairs(t *testing.T, query string) map[string]string {
+	t.Helper()
+	rows, err := i.database.QueryContext(t.Context(), query)
+	check(t, err)
+	defer rows.Close()
+	pairs := map[string]string{}
+	for rows.Next() {
+		var name, value string
+		check(t, rows.Scan(&name, &value))
+		if before, twice := pairs[name]; twice {
+			value = before + "," + value
+		}
+		pairs[name] = value
+	}
+	check(t, rows.Err())
+	return pairs
+}
+
+func sameMaps(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	if !maps.Equal(got, want) {
+		t.Errorf("%s: %v, should be %v", what, got, want)
+	}
+}

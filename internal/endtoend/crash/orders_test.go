@@ -1,0 +1,147 @@
+package crash
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gantry/lab/fault"
+	"gantry/server/broker"
+)
+
+// order is something that is ordered again and again, each time with another disturbance.
+type order struct {
+	name, kind string
+	// prepare makes what the order needs; place sends it, and gives the machine that it is about, 0 = none.
+	prepare func(i *installation, t *testing.T)
+	place   func(i *installation, t *testing.T) (vm int64)
+	// failing is the task of the hypervisor whose failure makes the broker take everything back.
+	failing string
+}
+
+var orders = []order{
+	{name: "create", kind: broker.CreateKind, failing: "qmstart",
+		place: func(i *installation, t *testing.T) int64 { return i.create(t) }},
+	{name: "reinstall", kind: broker.ReinstallKind, failing: "qmstart",
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
+		place: func(i *installation, t *testing.T) int64 {
+			check(t, i.billing.ams("PUT", "/api/v1/pve/reinstall", map[string]any{"hostId": i.machine, "os": imageFile, "newPassword": "another-1"}, nil))
+			return i.machine
+		}},
+	power("start", "start", broker.VMStopped, "qmstart"),
+	power("stop", "stop", broker.VMRunning, "qmshutdown"),
+	power("reboot", "reboot", broker.VMRunning, "qmreboot"),
+	power("suspend", "suspend", broker.VMRunning, "qmsuspend"),
+	{name: "download", kind: broker.DownloadImageKind, failing: "download",
+		prepare: func(i *installation, t *testing.T) {
+			i.counted++
+			i.fresh = i.addImage(t, fmt.Sprintf("image-%d.qcow2", i.counted))
+		},
+		place: func(i *installation, t *testing.T) int64 {
+			i.download(t, i.fresh)
+			return 0
+		}},
+	{name: "delete", kind: broker.DeleteKind, failing: "qmdestroy",
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
+		place: func(i *installation, t *testing.T) int64 {
+			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/delete/%d", i.machine), nil, nil))
+			return i.machine
+		}},
+}
+
+func power(name, button string, before broker.VMStatus, failing string) order {
+	return order{name: name, kind: broker.PowerKind, failing: failing,
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, before) },
+		place: func(i *installation, t *testing.T) int64 {
+			i.press(t, button)
+			return i.machine
+		}}
+}
+
+func (i *installation) press(t *testing.T, button string) {
+	t.Helper()
+	check(t, i.billing.ams("PUT", fmt.Sprintf("/api/v1/pve/power/%d/%s", i.machine, button), nil, nil))
+}
+
+// create orders a machine with a data disk and returns its id.
+func (i *installation) create(t *testing.T) int64 {
+	t.Helper()
+	i.counted++
+	var reply struct{ HostID int64 }
+	ordering := i.billing.with("Idempotency-Key", fmt.Sprintf("order-%d", i.counted))
+	check(t, ordering.ams("POST", "/api/v1/pve/cerateVM", map[string]any{
+		"nodeid": i.nodeID, "os": imageFile, "memory": 512, "storage": "data", "systemDiskSize": systemDiskGB,
+		"dataDisk": map[string]int{"1": dataDiskGB},
+	}, &reply))
+	return reply.HostID
+}
+
+// haveMachine brings i.machine into a state; it orders one when there is none.
+func (i *installation) haveMachine(t *testing.T, wanted broker.VMStatus) {
+	t.Helper()
+	vms, _, err := i.store.ListVMs(t.Context(), broker.VMFilter{}, everything)
+	check(t, err)
+	at := slices.IndexFunc(vms, func(vm broker.VM) bool { return vm.ID == i.machine })
+	if at < 0 {
+		i.machine = i.create(t)
+		i.finish(t)
+	}
+	vm, err := i.store.FindVM(t.Context(), i.machine)
+	check(t, err)
+	switch {
+	case vm.Status == wanted:
+		return
+	case wanted == broker.VMRunning:
+		i.press(t, "start")
+	default:
+		i.press(t, "shutdown")
+	}
+	i.finish(t)
+}
+
+// finish lets a task that nothing disturbs come to its end.
+func (i *installation) finish(t *testing.T) {
+	t.Helper()
+	if made, _ := i.follow(t, undisturbed); made.State != broker.TaskDone {
+		t.Fatalf("a %s without disturbance is %s: %s", made.Kind, made.State, made.Error)
+	}
+}
+
+// changes are the requests that change something since the journal was emptied, without VMIDs and volumes, sorted.
+func (i *installation) changes(t *testing.T) []string {
+	t.Helper()
+	var requests []fault.Request
+	check(t, i.faults.control("GET", "/requests", nil, &requests))
+	var changes []string
+	for _, request := range requests {
+		if request.Method == "GET" || strings.HasPrefix(request.Path, "/access/") {
+			continue
+		}
+		parts := strings.Split(request.Path, "/")
+		for at, part := range parts {
+			if at > 0 && parts[at-1] == "qemu" && part != "" {
+				parts[at] = "ID"
+			}
+		}
+		changes = append(changes, request.Method+" "+strings.Join(parts, "/"))
+	}
+	slices.Sort(changes)
+	return changes
+}
+
+func (i *installation) forget(t *testing.T) {
+	t.Helper()
+	check(t, i.faults.control("DELETE", "/requests", nil, nil))
+}
+
+// failNext makes the next task of a type fail.
+func (i *installation) failNext(t *testing.T, kind string) {
+	t.Helper()
+	check(t, i.faults.control("POST", "/rules/task", fault.TaskRule{Type: kind, Step: "lock", Times: 1, Error: "no luck"}, nil))
+}
+
+func (i *installation) noFaults(t *testing.T) {
+	t.Helper()
+	check(t, i.faults.control("DELETE", "/rules/", nil, nil))
+}

@@ -1,0 +1,93 @@
+package crash
+
+import (
+	"slices"
+	"testing"
+
+	"gantry/server/broker"
+	"gantry/server/task"
+)
+
+// The broker is killed at each border of each step of each workflow, forwards and backwards, and started again on the same data. Each order ends
+// as it would have ended, and the hypervisor was asked for exactly what it would have been asked for.
+func TestServerIsKilledAtEachBorder(t *testing.T) {
+	for name, onMariaDB := range map[string]bool{"SQLite": false, "MariaDB": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := install(t, kind{mariadb: onMariaDB, imports: true})
+			for _, each := range orders {
+				t.Run(each.name, func(t *testing.T) {
+					t.Run("do", func(t *testing.T) { i.killServerAtEachBorder(t, each, broker.TaskDone) })
+					t.Run("undo", func(t *testing.T) { i.killServerAtEachBorder(t, each, broker.TaskUndone) })
+				})
+			}
+		})
+	}
+}
+
+func (i *installation) killServerAtEachBorder(t *testing.T, each order, end broker.TaskState) {
+	undo := end == broker.TaskUndone
+	usual, places := i.carryOut(t, each, end, undisturbed)
+	i.coversAllSteps(t, each.kind, places, undo)
+	for _, death := range places {
+		if death.Undo != undo {
+			continue // kills forwards are those of the order that ends well
+		}
+		t.Run(death.String(), func(t *testing.T) {
+			killed := false
+			asked, _ := i.carryOut(t, each, end, func(at place) bool {
+				if at != death || killed {
+					return true
+				}
+				killed = true
+				i.server.kill(t)
+				i.server.start(t)
+				return false
+			})
+			if !killed {
+				t.Error("the order never came there")
+			}
+			if !slices.Equal(asked, usual) {
+				t.Errorf("the hypervisor was asked for\n%q\nwithout the kill it is\n%q", asked, usual)
+			}
+		})
+	}
+}
+
+// carryOut prepares an order, places it and follows it to its end, which must be the given one; then it verifies everything. It
+// returns what the hypervisor was asked for, and the borders.
+func (i *installation) carryOut(t *testing.T, each order, end broker.TaskState, disturb disturbance) ([]string, []place) {
+	t.Helper()
+	i.serverReady(t)
+	if each.prepare != nil {
+		each.prepare(i, t)
+	}
+	i.forget(t)
+	if end == broker.TaskUndone {
+		i.failNext(t, each.failing)
+	}
+	each.place(i, t)
+	ended, places := i.follow(t, disturb)
+	if ended.State != end {
+		t.Errorf("the task is %s (%s), should be %s", ended.State, ended.Error, end)
+	}
+	asked := i.changes(t)
+	i.noFaults(t)
+	i.verify(t)
+	return asked, places
+}
+
+// coversAllSteps checks that an order came to all borders of all steps of its workflow, so that the loop over borders is one over all steps.
+func (i *installation) coversAllSteps(t *testing.T, kind string, places []place, undo bool) {
+	t.Helper()
+	for _, step := range i.workflows[kind] {
+		if undo && step.Undo == nil {
+			continue
+		}
+		at := slices.Index(places, place{Step: step.Name, Moment: task.BeforeCommit, Undo: undo, Time: 1})
+		before := slices.Index(places, place{Step: step.Name, Moment: task.BeforeDo, Undo: undo, Time: 1})
+		if at < 0 || before < 0 || at+1 >= len(places) || places[at+1].Moment != task.AfterCommit {
+			t.Errorf("step %s was not tried: %v", step.Name, places)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -22,7 +23,7 @@ func (s *session) SaveObservations(ctx context.Context, cluster int64, observati
 			if db.Name() == "mysql" {
 				return observeTogether(db, cluster, chunk)
 			}
-			return observeEach(db, cluster, chunk)
+			return observeJSON(db, cluster, chunk)
 		})
 		if err != nil {
 			return err
@@ -31,23 +32,23 @@ func (s *session) SaveObservations(ctx context.Context, cluster int64, observati
 	return nil
 }
 
-const observedAssignments = `observed_at = ?, observed_power = ?, observed_node = ?, observed_cpu = ?, observed_memory = ?,
-	observed_uptime = ?, observed_net_in = ?, observed_net_out = ?, observed_drift = ?`
-
-// observeEach suits SQLite, where a statement costs no round trip.
-func observeEach(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
+// observeJSON suits SQLite: one statement for all, and always the same one, so that it stays compiled. The values come as JSON, a row
+// each in the order of observedValues.
+func observeJSON(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
+	rows := make([][]any, 0, len(observations))
 	for _, observation := range observations {
-		arguments := append(observedValues(observation), observation.NodeID, observation.NodeID,
-			statusOf(observation), statusOf(observation), observation.VM, cluster)
-		err := db.Exec("UPDATE vms SET "+observedAssignments+`,
-			node_id = CASE WHEN ? = 0 THEN node_id ELSE ? END,
-			status = CASE WHEN ? IS NULL OR task_id IS NOT NULL THEN status ELSE ? END
-			WHERE id = ? AND cluster_id = ? AND deleted_at <= 0`, arguments...).Error
-		if err != nil {
-			return err
-		}
+		rows = append(rows, observedValues(observation))
 	}
-	return nil
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	return db.Exec(`UPDATE vms SET observed_at = value ->> 0, observed_power = value ->> 1, observed_node = value ->> 2,
+		observed_cpu = value ->> 3, observed_memory = value ->> 4, observed_uptime = value ->> 5, observed_net_in = value ->> 6,
+		observed_net_out = value ->> 7, observed_drift = value ->> 8,
+		node_id = CASE WHEN value ->> 9 = 0 THEN node_id ELSE value ->> 9 END,
+		status = CASE WHEN value ->> 10 IS NULL OR task_id IS NOT NULL THEN status ELSE value ->> 10 END
+		FROM json_each(?) WHERE vms.id = value ->> 11 AND cluster_id = ? AND deleted_at <= 0`, string(text), cluster).Error
 }
 
 // observeTogether joins the rows with a table made of the values: one round trip for all.
@@ -58,7 +59,6 @@ func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObserva
 	var arguments []any
 	for _, observation := range observations {
 		arguments = append(arguments, observedValues(observation)...)
-		arguments = append(arguments, observation.NodeID, statusOf(observation), observation.VM)
 	}
 	return db.Exec("UPDATE vms JOIN ("+selects+`) AS seen ON seen.id = vms.id SET
 		observed_at = seen.at, observed_power = seen.power, observed_node = seen.node, observed_cpu = seen.cpu,
@@ -73,6 +73,7 @@ func observedValues(observation broker.VMObservation) []any {
 	seen := observation.Observed
 	return []any{
 		fromTimePointer(seen.At), seen.Power, seen.Node, seen.CPU, seen.Memory, seen.Uptime, seen.NetIn, seen.NetOut, seen.Drift,
+		observation.NodeID, statusOf(observation), observation.VM,
 	}
 }
 

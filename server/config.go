@@ -120,6 +120,10 @@ type OrdersConfig struct {
 	DefaultBridge  string        `yaml:"default_bridge"`
 	// DefaultLifetime sets the expiry of orders that name none; 0 = never.
 	DefaultLifetime time.Duration `yaml:"default_lifetime"`
+	// DeleteDays is how many days deleted machines stay in the recycle bin; 0 = they are destroyed at once.
+	DeleteDays int `yaml:"delete_days"`
+	// StartAfterRenewal starts machines that ran until they expired when they are renewed.
+	StartAfterRenewal bool `yaml:"start_after_renewal"`
 }
 
 // DefaultConfig is a broker as it is shipped: plain HTTP on loopback behind a TLS-terminating web server, SQLite. The file
@@ -140,6 +144,7 @@ func DefaultConfig() Config {
 			LinuxDiskGB: rules.LinuxDiskGB, WindowsDiskGB: rules.WindowsDiskGB,
 			VMIDFrom: rules.VMIDFrom, VMIDTo: rules.VMIDTo, VMIDQuarantine: rules.Quarantine,
 			DefaultBridge: rules.DefaultBridge, DefaultLifetime: rules.DefaultLifetime,
+			DeleteDays: rules.DeleteDays, StartAfterRenewal: rules.StartAfterRenewal,
 		},
 	}
 }
@@ -150,6 +155,7 @@ func (c Config) Rules() broker.Rules {
 		LinuxDiskGB: c.Orders.LinuxDiskGB, WindowsDiskGB: c.Orders.WindowsDiskGB,
 		VMIDFrom: c.Orders.VMIDFrom, VMIDTo: c.Orders.VMIDTo, Quarantine: c.Orders.VMIDQuarantine,
 		DefaultBridge: c.Orders.DefaultBridge, DefaultLifetime: c.Orders.DefaultLifetime,
+		DeleteDays: c.Orders.DeleteDays, StartAfterRenewal: c.Orders.StartAfterRenewal,
 	}
 }
 
@@ -233,6 +239,7 @@ func (c Config) validateParts(checks *config.Checks) {
 	} {
 		checks.Require(period.value >= period.least, period.key, "must be at least %s", period.least)
 	}
+	checks.Require(0 <= c.Orders.DeleteDays && c.Orders.DeleteDays <= broker.MaxDeleteDays, "orders.delete_days", "must be from 0 to %d", broker.MaxDeleteDays)
 	if proxy := c.Console.Proxy; proxy.Secret != "" {
 		checks.Require(proxy.Name != "" && len(proxy.Name) <= 100, "console.proxy.name", "must have 1 to 100 characters")
 		checks.Check("console.proxy.url", config.BaseURL(proxy.URL))

@@ -46,6 +46,7 @@ type running struct {
 	engine   *task.Engine
 	accounts *account.Service
 	console  *console.Service
+	broker   *broker.Broker
 	api      *api.API
 	// lock is held on DataDir.
 	lock *os.File
@@ -150,9 +151,10 @@ func (s *running) openAPI(ctx context.Context) error {
 	if err := s.firstLogin(ctx, adminPath); err != nil {
 		return err
 	}
+	s.broker = broker.New(s.store, s.fleet, s.engine, s.config.Rules(), time.Now, s.log.With("part", "broker"))
 	build := version.Current()
 	s.api, err = api.New(api.Config{
-		Broker: broker.New(s.store, s.fleet, s.engine, s.config.Rules(), time.Now, s.log),
+		Broker: s.broker,
 		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, AdminPath: adminPath, Panel: s.panel(adminPath),
 		Language: broker.Language(s.config.Language), TrustedProxies: s.config.TrustedProxies,
 		Version: build.Version, Build: build.Commit, Registry: s.registry,
@@ -179,6 +181,7 @@ func (s *running) serve(ctx context.Context) (err error) {
 		s.fleet.Run(background)
 	}()
 	go s.cleanConsoleLinks(background)
+	go s.sweep(background)
 	failed := make(chan error, 2)
 	servers := []*http.Server{s.start(s.api, listener, failed)}
 	if s.config.Metrics.Enabled && s.config.Metrics.Listen != "" {

@@ -68,6 +68,7 @@ var served = map[string]example{
 	"PUT /api/v1/{nodeType}/power/{hostId}/{action}": {path: "/api/v1/pve/power/vm/stop"},
 	"PUT /api/v1/{nodeType}/reinstall":               {set: map[string]any{"hostId": "vm", "os": 1}},
 	"DELETE /api/v1/{nodeType}/delete/{hostId}":      {path: "/api/v1/pve/delete/vm"},
+	"PUT /api/v1/{nodeType}/updateVmConfig/renewal":  {set: map[string]any{"hostId": "vm", "expirationTime": 4102444800}}, // the example has 12 digits
 	"GET /api/v1/{node}/getVnc":                      {path: "/api/v1/pve/getVnc?hostId=vm&page=1&size=5"},
 	"GET /api/v1/status":                             {},
 	"GET /api/common/cpuType":                        {},

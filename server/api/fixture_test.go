@@ -33,6 +33,7 @@ const adminPath = "door-0123456789abcdef"
 type fixture struct {
 	handler  *api.API
 	store    broker.Store
+	broker   *broker.Broker
 	accounts *account.Service
 	fleet    *fakeFleet
 	queue    *fakeQueue
@@ -61,8 +62,9 @@ func open(t testing.TB, options ...option) *fixture {
 	log := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	f.accounts, err = account.New(t.Context(), account.Config{Store: f.store, Now: f.now, Log: log})
 	check(t, err)
+	f.broker = broker.New(f.store, f.fleet, f.queue, broker.DefaultRules(), f.now, log)
 	config := api.Config{
-		Broker: broker.New(f.store, f.fleet, f.queue, broker.DefaultRules(), f.now, log), Store: f.store, Accounts: f.accounts,
+		Broker: f.broker, Store: f.store, Accounts: f.accounts,
 		Console: console.New(console.Config{}, consoletest.NewMemoryStore(), f.fleet, f.now), Fleet: f.fleet, Queue: f.queue,
 		AdminPath: adminPath, Version: "1.2.3", Build: "1.2.3_4", Now: f.now, Log: log,
 	}

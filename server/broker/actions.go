@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 // PowerData is the state that a power task begins with.
@@ -33,7 +34,7 @@ func (b *Broker) Power(ctx context.Context, id int64, action PowerAction, actor 
 	}
 	var task *Task
 	err := b.onVM(ctx, id, func(tx Tx, vm *VM) error {
-		if err := powerAllowed(vm, action); err != nil {
+		if err := powerAllowed(vm, action, b.now()); err != nil {
 			return err
 		}
 		if action == PowerSuspend && !b.fleet.Supports(ctx, vm.ClusterID, CapabilitySuspendToDisk) {
@@ -50,7 +51,7 @@ func (b *Broker) Power(ctx context.Context, id int64, action PowerAction, actor 
 	return task, err
 }
 
-func powerAllowed(vm *VM, action PowerAction) error {
+func powerAllowed(vm *VM, action PowerAction, now time.Time) error {
 	switch vm.Status {
 	case VMPaused:
 		if action != PowerUnpause && action != PowerPause {
@@ -58,6 +59,12 @@ func powerAllowed(vm *VM, action PowerAction) error {
 		}
 	case VMExpired, VMOverTraffic:
 		if action != PowerStop && action != PowerShutdown && action != PowerPause {
+			return Because(Conflict, ReasonVMExpired, vm.ID)
+		}
+	}
+	switch action {
+	case PowerStart, PowerReboot, PowerResume, PowerUnpause:
+		if vm.expiredAt(now) { // the sweeper has yet to come by
 			return Because(Conflict, ReasonVMExpired, vm.ID)
 		}
 	}
@@ -96,6 +103,9 @@ func (b *Broker) Reinstall(ctx context.Context, request ReinstallRequest, actor 
 		case VMExpired:
 			return Because(Conflict, ReasonVMExpired, vm.ID)
 		}
+		if vm.expiredAt(b.now()) {
+			return Because(Conflict, ReasonVMExpired, vm.ID)
+		}
 		if image.Arch != "" && image.Arch != vm.Spec.Arch {
 			return InvalidField("os", "image %s is for %s, not %s", image.Name, image.Arch, vm.Spec.Arch)
 		}
@@ -113,40 +123,6 @@ func (b *Broker) Reinstall(ctx context.Context, request ReinstallRequest, actor 
 	return task, err
 }
 
-// Delete queues the end of a VM. A create that still runs is cancelled instead: undoing it removes the machine, too.
-func (b *Broker) Delete(ctx context.Context, id int64, actor Actor) (*Task, error) {
-	vm, err := b.findVM(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if vm.TaskID != nil {
-		running, err := b.store.FindTask(ctx, *vm.TaskID)
-		if err != nil {
-			return nil, err
-		}
-		if running.Kind == DeleteKind {
-			return running, nil
-		}
-		if running.Kind == CreateKind {
-			if err := b.store.RequestCancel(ctx, running.ID, actor.Name, b.now().UTC()); err == nil {
-				b.queue.Wake()
-				return running, nil
-			}
-		}
-	}
-	var task *Task
-	err = b.onVM(ctx, id, func(tx Tx, vm *VM) error {
-		data, err := json.Marshal(PowerData{Before: vm.Status})
-		if err != nil {
-			return Wrap(err, "describe the delete task")
-		}
-		vm.Status, vm.StatusAt = VMDeleting, b.now().UTC()
-		task = &Task{Kind: DeleteKind, Data: data}
-		return b.queueTask(ctx, tx, task, vm, actor)
-	})
-	return task, err
-}
-
 // findVM reads a VM; NotFound says which.
 func (b *Broker) findVM(ctx context.Context, id int64) (*VM, error) {
 	vm, err := b.store.FindVM(ctx, id)
@@ -158,15 +134,31 @@ func (b *Broker) findVM(ctx context.Context, id int64) (*VM, error) {
 	return vm, err
 }
 
-// onVM runs change with the VM locked and no task at work on it, in one transaction, and wakes the engine.
+// lockVM is findVM with the VM locked.
+func lockVM(ctx context.Context, tx Tx, id int64) (*VM, error) {
+	vm, err := tx.LockVM(ctx, id)
+	if Is(err, NotFound) {
+		failure := Because(NotFound, ReasonVMNotFound, id)
+		failure.Field = "hostId"
+		return nil, failure
+	}
+	return vm, err
+}
+
+// onVM is onAnyVM for VMs in service.
 func (b *Broker) onVM(ctx context.Context, id int64, change func(tx Tx, vm *VM) error) error {
-	err := b.store.Transact(ctx, func(tx Tx) error {
-		vm, err := tx.LockVM(ctx, id)
-		if Is(err, NotFound) {
-			failure := Because(NotFound, ReasonVMNotFound, id)
-			failure.Field = "hostId"
-			return failure
+	return b.onAnyVM(ctx, id, func(tx Tx, vm *VM) error {
+		if vm.RecycledAt != nil {
+			return Because(Conflict, ReasonVMRecycled, id)
 		}
+		return change(tx, vm)
+	})
+}
+
+// onAnyVM runs change with the VM locked and no task at work on it, in one transaction, and wakes the engine.
+func (b *Broker) onAnyVM(ctx context.Context, id int64, change func(tx Tx, vm *VM) error) error {
+	err := b.store.Transact(ctx, func(tx Tx) error {
+		vm, err := lockVM(ctx, tx, id)
 		if err != nil {
 			return err
 		}

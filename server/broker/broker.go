@@ -27,6 +27,10 @@ type Rules struct {
 	DefaultBridge string
 	// DefaultLifetime sets the expiry of orders that name none; 0 = never.
 	DefaultLifetime time.Duration
+	// DeleteDays is how many days deleted VMs stay in the recycle bin; 0 = none. A setting of the panel goes before it.
+	DeleteDays int
+	// StartAfterRenewal starts VMs that ran until they expired when they are renewed.
+	StartAfterRenewal bool
 }
 
 // DefaultRules are the documented defaults.
@@ -37,6 +41,7 @@ func DefaultRules() Rules {
 		Quarantine:      24 * time.Hour,
 		DefaultBridge:   "vmbr0",
 		DefaultLifetime: 10 * 365 * 24 * time.Hour,
+		DeleteDays:      3, StartAfterRenewal: true,
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	PowerKind         = "power"
 	ReinstallKind     = "reinstall"
 	DeleteKind        = "delete"
+	RecycleKind       = "recycle"
 	DownloadImageKind = "download-image"
 )
 

@@ -165,7 +165,8 @@ type VMStore interface {
 	SaveObservations(ctx context.Context, cluster int64, observations []VMObservation) error
 	MarkVMDeleted(ctx context.Context, id int64, at time.Time) error
 	// DueVMs gives up to count VMs in service that are past their expiry and not marked so yet, VMExpired ones that are not past
-	// it any more, and VMs in the recycle bin whose time is over. VMs that a task works on, that are paused or have failed are left out.
+	// it any more, and VMs in the recycle bin whose time is over. VMs that a task works on, that
+	// are paused or have failed are left out; so are, for ten minutes, those whose last task failed.
 	DueVMs(ctx context.Context, now time.Time, count int) (DueVMs, error)
 	// ListClusterVMs gives the fields that the poller compares, in one query: id, vmid, node, owner, status, status time, task, power.
 	ListClusterVMs(ctx context.Context, cluster int64) ([]VM, error)

@@ -27,6 +27,7 @@ const (
 	ReasonVMNotFound            Reason = "vm_not_found"
 	ReasonVMExpired             Reason = "vm_expired"
 	ReasonVMSuspended           Reason = "vm_suspended"
+	ReasonVMRecycled            Reason = "vm_in_recycle_bin"
 	ReasonVMBusy                Reason = "vm_busy"
 	ReasonVMNotRunning          Reason = "vm_not_running"
 	ReasonHostnameTaken         Reason = "hostname_taken"
@@ -72,6 +73,7 @@ var reasonTexts = map[Reason][2]string{
 	ReasonVMNotFound:            {"virtual machine %v does not exist", "虚拟机 %v 不存在"},
 	ReasonVMExpired:             {"virtual machine %v has expired", "虚拟机 %v 已到期"},
 	ReasonVMSuspended:           {"virtual machine %v is suspended", "虚拟机 %v 已暂停"},
+	ReasonVMRecycled:            {"virtual machine %v is in the recycle bin", "虚拟机 %v 在回收站中"},
 	ReasonVMBusy:                {"virtual machine %v is busy: %v", "虚拟机 %v 正在执行其他任务：%v"},
 	ReasonVMNotRunning:          {"virtual machine %v is not running", "虚拟机 %v 未运行"},
 	ReasonHostnameTaken:         {"host name %q is taken", "主机名 %q 已被使用"},

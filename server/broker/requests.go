@@ -120,6 +120,8 @@ const (
 	PowerResume   PowerAction = "resume"
 	PowerPause    PowerAction = "pause"   // stops it and forbids the customer to start it
 	PowerUnpause  PowerAction = "unpause" // allows and starts it
+	// PowerExpire stops like PowerStop what has expired; it is the sweeper's and nobody else's.
+	PowerExpire PowerAction = "expire"
 )
 
 // ClusterReport is what a live check of a cluster found.

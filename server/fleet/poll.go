@@ -222,11 +222,13 @@ func observe(vm *broker.VM, guest hypervisor.GuestSummary, seen, nodeDown bool, 
 	if vm.TaskID != nil || at.Sub(vm.StatusAt) < broker.StatusGrace {
 		return observation
 	}
-	observation.Status = observedStatus(vm.Status, guest.Power)
+	if vm.RecycledAt == nil {
+		observation.Status = observedStatus(vm.Status, guest.Power)
+	}
 	if guest.Lock != "" {
 		observation.Observed.Drift = "locked on the hypervisor: " + guest.Lock
 	}
-	if guest.Power == hypervisor.PowerRunning && (vm.Status == broker.VMPaused || vm.Status == broker.VMExpired) {
+	if guest.Power == hypervisor.PowerRunning && (vm.Status == broker.VMPaused || vm.Status == broker.VMExpired || vm.RecycledAt != nil) {
 		observation.Observed.Drift = "running although it should be off"
 	}
 	return observation

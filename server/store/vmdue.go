@@ -9,11 +9,16 @@ import (
 	"gantry/server/broker"
 )
 
+// retrySweep is how long a VM whose last task failed is left alone.
+const retrySweep = 10 * time.Minute
+
 func (s *session) DueVMs(ctx context.Context, now time.Time, count int) (due broker.DueVMs, err error) {
 	at := fromTime(now)
 	err = s.read(ctx, "look for virtual machines whose time has come", func(db *gorm.DB) error {
 		idle := func(column string) *gorm.DB {
-			return db.Model(&vmRow{}).Where("task_id IS NULL").Order(column).Limit(count)
+			// What failed is tried again after a while only.
+			return db.Model(&vmRow{}).Where("task_id IS NULL AND (last_error = '' OR status_at <= ?)", fromTime(now.Add(-retrySweep))).
+				Order(column).Limit(count)
 		}
 		settled := []broker.VMStatus{broker.VMExpired, broker.VMPaused, broker.VMFailed}
 		err := idle("expires_at").Where("deleted_at = 0 AND expires_at <= ? AND status NOT IN ?", at, settled).Pluck("id", &due.Expired).Error

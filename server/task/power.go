@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gantry/server/broker"
@@ -36,6 +37,10 @@ func buttonOf(action broker.PowerAction) (button, error) {
 		broker.PowerStop: {
 			action: hypervisor.Shutdown, options: hypervisor.PowerOptions{Timeout: shutdownPatience, Force: true},
 			kind: hypervisor.OperationShutdown, wanted: off, status: broker.VMStopped,
+		},
+		broker.PowerExpire: {
+			action: hypervisor.Shutdown, options: hypervisor.PowerOptions{Timeout: shutdownPatience, Force: true},
+			kind: hypervisor.OperationShutdown, wanted: off, status: broker.VMExpired,
 		},
 		broker.PowerShutdown: {action: hypervisor.Stop, kind: hypervisor.OperationStop, wanted: off, status: broker.VMStopped},
 		broker.PowerReboot:   {action: hypervisor.Reboot, kind: hypervisor.OperationReboot, wanted: running, status: broker.VMRunning},
@@ -100,7 +105,23 @@ func (w *Workflows) press(ctx context.Context, run *Run) (Outcome, error) {
 	if operation, found, err := subject.retake(ctx, run, pressed.kind); found || err != nil {
 		return wait(operation, err)
 	}
+	if absentIsOff(run, state) {
+		guest, err := subject.ours(ctx)
+		if broker.Is(err, broker.NotFound) {
+			return Outcome{Note: guestMissing}, nil
+		}
+		if err != nil || slices.Contains(pressed.wanted, guest.Power) {
+			return Outcome{}, err
+		}
+	}
 	return wait(subject.driver.Power(ctx, subject.ref, pressed.action, pressed.options))
+}
+
+const guestMissing = "the guest is missing on the hypervisor"
+
+// absentIsOff tells that a guest which is gone is as good as one that is off: it only had to stop.
+func absentIsOff(run *Run, state powerState) bool {
+	return run.Task.Kind == broker.RecycleKind || state.Action == broker.PowerExpire
 }
 
 func (w *Workflows) verifyPower(ctx context.Context, run *Run) (Outcome, error) {
@@ -117,13 +138,14 @@ func (w *Workflows) verifyPower(ctx context.Context, run *Run) (Outcome, error) 
 		return Outcome{}, err
 	}
 	guest, err := subject.ours(ctx)
+	if broker.Is(err, broker.NotFound) && absentIsOff(run, state) {
+		return Outcome{Note: guestMissing}, nil
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
-	for _, wanted := range pressed.wanted {
-		if guest.Power == wanted {
-			return Outcome{}, nil
-		}
+	if slices.Contains(pressed.wanted, guest.Power) {
+		return Outcome{}, nil
 	}
 	return Outcome{}, broker.Errorf(broker.Failed, "the hypervisor reported success, but the guest is %s", guest.Power)
 }
@@ -144,7 +166,7 @@ func (w *Workflows) lookAtGuest(ctx context.Context, run *Run) (Outcome, error) 
 	guest, err := subject.ours(ctx)
 	if broker.Is(err, broker.NotFound) {
 		state.Seen = hypervisor.PowerUnknown
-		return Outcome{State: state, Note: "the guest is missing on the hypervisor"}, nil
+		return Outcome{State: state, Note: guestMissing}, nil
 	}
 	if err != nil {
 		return Outcome{}, err

@@ -178,7 +178,7 @@ func reinstall(t *testing.T, demo *demo, image string) {
 }
 
 func deleteEverything(t *testing.T, demo *demo) {
-	demo.billing("DELETE", fmt.Sprintf("/pve/delete/%d", demo.report.DemoVM.HostID), nil)
+	demo.billing("DELETE", fmt.Sprintf("/pve/forceDelete/%d", demo.report.DemoVM.HostID), nil)
 	demo.finished("delete")
 	key := "/api/v1/pve/getVmInfo?hostId=" + fmt.Sprint(demo.report.DemoVM.HostID)
 	if reply := demo.send("GET", key, basic(demo), nil); reply.Code != 1016 {

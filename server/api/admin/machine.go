@@ -6,7 +6,7 @@ import (
 )
 
 func (c *Calls) machineRoutes() []route.Route {
-	return []route.Route{
+	return append(c.machineEndRoutes(), []route.Route{
 		route.Of(route.Route{
 			Methods: post, Path: "/{adminPath}/createVm", Auth: route.Admin, Name: "createVm", Group: "vm", Audit: true,
 			Summary: "Orders a machine. The answer comes as soon as everything is reserved; the task goes on.",
@@ -29,11 +29,11 @@ func (c *Calls) machineRoutes() []route.Route {
 		}, c.Machines.Reinstall),
 		route.Of(route.Route{
 			Methods: eraseAny, Path: "/{adminPath}/delete/{hostId}", Auth: route.Admin, Name: "delete", Group: "vm", Audit: true,
-			Summary: "Deletes a machine.",
+			Summary: "Stops a machine and puts it into the recycle bin; with deleteDays 0 it is destroyed at once.",
 		}, c.Machines.Delete),
 		route.Of(route.Route{
 			Methods: get, Path: "/{adminPath}/{node}/getVnc", Auth: route.Admin, Name: "getVnc", Group: "vm", Audit: true,
 			Summary: "Issues one-time console links, one for each console proxy.",
 		}, c.Machines.VNC),
-	}
+	}...)
 }

@@ -3,6 +3,7 @@ package ams
 import (
 	"context"
 	"strings"
+	"time"
 
 	"gantry/server/api/route"
 	"gantry/server/broker"
@@ -15,6 +16,9 @@ type Orders interface {
 	Power(ctx context.Context, vm int64, action broker.PowerAction, actor broker.Actor) (*broker.Task, error)
 	Reinstall(ctx context.Context, request broker.ReinstallRequest, actor broker.Actor) (*broker.Task, error)
 	Delete(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
+	Destroy(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
+	Restore(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
+	Renew(ctx context.Context, vm int64, until time.Time, actor broker.Actor) (*broker.Task, error)
 }
 
 // Links issues console links; *console.Service does.
@@ -143,19 +147,6 @@ func (m *Machines) Reinstall(ctx context.Context, call *route.Call, request Rein
 	task, err := m.Orders.Reinstall(ctx, broker.ReinstallRequest{
 		VM: request.HostID, Image: request.Image, Password: request.NewPassword, ResetDataDisks: request.ResetDataDisk,
 	}, call.Actor)
-	if err != nil {
-		return TaskRef{}, err
-	}
-	call.NoteTask(task)
-	return TaskRef{TaskID: task.ID}, nil
-}
-
-// Delete queues the end of a machine.
-func (m *Machines) Delete(ctx context.Context, call *route.Call, request HostPath) (TaskRef, error) {
-	if _, err := m.find(ctx, call, request.HostID); err != nil {
-		return TaskRef{}, err
-	}
-	task, err := m.Orders.Delete(ctx, request.HostID, call.Actor)
 	if err != nil {
 		return TaskRef{}, err
 	}

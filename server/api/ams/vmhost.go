@@ -67,6 +67,9 @@ type VMHost struct {
 	CreateTime          int64             `json:"createTime"`
 	ExpirationTime      *int64            `json:"expirationTime"`
 	IPList              []string          `json:"ipList"`
+	DeleteState         int               `json:"deleteState" doc:"1: in the recycle bin"`
+	RecycleTime         *int64            `json:"recycleTime" doc:"when it went into the recycle bin"`
+	DestroyTime         *int64            `json:"destroyTime" doc:"when the recycle bin destroys it"`
 	LastError           string            `json:"lastError" doc:"why the last task failed; empty after the next success"`
 	Drift               string            `json:"drift" doc:"how the guest differs from what was ordered; empty = it does not"`
 }
@@ -101,6 +104,7 @@ func VMHostOf(vm *broker.VM, secrets bool) VMHost {
 		IPConfig: ipConfigMap(spec.Addresses), IPData: ipData(spec.Addresses), Nested: flag(spec.Nested),
 		Task: map[string]int64{}, Status: wireStatus(vm.Status), CreateTime: vm.CreatedAt.UnixMilli(),
 		ExpirationTime: milliseconds(vm.ExpiresAt), IPList: ipList(spec.Addresses),
+		DeleteState: flag(vm.RecycledAt != nil), RecycleTime: milliseconds(vm.RecycledAt), DestroyTime: milliseconds(vm.DestroyAt),
 		LastError: vm.LastError, Drift: vm.Observed.Drift,
 	}
 	if spec.CloudInit {

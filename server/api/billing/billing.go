@@ -20,7 +20,7 @@ type Calls struct {
 func (c *Calls) Routes() []route.Route {
 	get, post, put := []string{http.MethodGet}, []string{http.MethodPost}, []string{http.MethodPut, http.MethodPost}
 	erase := []string{http.MethodDelete, http.MethodPut, http.MethodPost}
-	return append(c.machineListRoutes(), []route.Route{
+	return append(append(c.machineListRoutes(), c.machineEndRoutes()...), []route.Route{
 		route.Of(route.Route{
 			Methods: get, Path: "/api/v1/status", Auth: route.APIKey, Name: "status", Group: "billing",
 			Summary: "Tells that address and key are right.",
@@ -47,7 +47,7 @@ func (c *Calls) Routes() []route.Route {
 		}, c.Machines.Reinstall),
 		route.Of(route.Route{
 			Methods: erase, Path: "/api/v1/{nodeType}/delete/{hostId}", Auth: route.APIKey, Name: "deleteBilling", Group: "billing", Audit: true,
-			Summary: "Deletes a machine.",
+			Summary: "Stops a machine and puts it into the recycle bin; with deleteDays 0 it is destroyed at once.",
 		}, c.Machines.Delete),
 		route.Of(route.Route{
 			Methods: get, Path: "/api/v1/{node}/getVnc", Auth: route.APIKey, Name: "getVncBilling", Group: "billing", Audit: true,

@@ -136,7 +136,7 @@ func (b *Bare) do(ctx context.Context, method, path string, parameters map[strin
 		default:
 			return fmt.Errorf("%s %s: %s", method, path, state.ExitStatus)
 		}
-		if err := pause(ctx, barePause); err != nil {
+		if err := Pause(ctx, barePause); err != nil {
 			return err
 		}
 	}

@@ -50,7 +50,7 @@ func (s *Stack) Await(ctx context.Context, task int64, interval time.Duration) (
 		case state.State == "undone" || state.State == "stuck":
 			return time.Time{}, fmt.Errorf("task %d is %s: %s", task, state.State, state.Error)
 		}
-		if err := pause(ctx, interval); err != nil {
+		if err := Pause(ctx, interval); err != nil {
 			return time.Time{}, fmt.Errorf("wait for task %d, which is %s: %w", task, state.State, err)
 		}
 	}

@@ -74,13 +74,13 @@ func (s *Stack) awaitImages(ctx context.Context) error {
 		if there == len(s.Nodes) {
 			return nil
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := Pause(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("wait for the image on all nodes: %w", err)
 		}
 	}
 }
 
-func pause(ctx context.Context, length time.Duration) error {
+func Pause(ctx context.Context, length time.Duration) error {
 	timer := time.NewTimer(length)
 	defer timer.Stop()
 	select {

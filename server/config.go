@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -47,11 +48,14 @@ type Config struct {
 	Fleet    FleetConfig    `yaml:"fleet"`
 	Console  ConsoleConfig  `yaml:"console"`
 	Orders   OrdersConfig   `yaml:"orders"`
+	Images   ImagesConfig   `yaml:"images"`
 
 	// Logger takes the broker's log; nil means one made from Log.
 	Logger *slog.Logger `yaml:"-"`
 	// Boundary is for tests that kill the server at each step, see task.Config.
 	Boundary func(moment task.Moment, task broker.Task) `yaml:"-"`
+	// PauseScale is for tests that make things fail, see task.Config.
+	PauseScale float64 `yaml:"-"`
 }
 
 // MetricsConfig is about Prometheus' /metrics.
@@ -106,6 +110,12 @@ type ConsoleProxyConfig struct {
 	URL string `yaml:"url"`
 	// Secret is what the proxy shows: its own setting "secret".
 	Secret string `yaml:"secret" secret:"true"`
+}
+
+// ImagesConfig is about the catalogue of images that operators can take over.
+type ImagesConfig struct {
+	// CatalogueURL serves a list in the form of server/catalogue/images.json; empty means the shipped one.
+	CatalogueURL string `yaml:"catalogue_url"`
 }
 
 // OrdersConfig is what an order gets that does not say, and the bounds of what is given out.
@@ -243,6 +253,11 @@ func (c Config) validateParts(checks *config.Checks) {
 	if proxy := c.Console.Proxy; proxy.Secret != "" {
 		checks.Require(proxy.Name != "" && len(proxy.Name) <= 100, "console.proxy.name", "must have 1 to 100 characters")
 		checks.Check("console.proxy.url", config.BaseURL(proxy.URL))
+	}
+	if c.Images.CatalogueURL != "" {
+		address, err := url.Parse(c.Images.CatalogueURL)
+		checks.Require(err == nil && (address.Scheme == "http" || address.Scheme == "https") && address.Host != "",
+			"images.catalogue_url", "must be an http:// or https:// URL")
 	}
 	inRange := func(vmid int) bool { return lowestVMID <= vmid && vmid <= highestVMID }
 	checks.Require(inRange(c.Orders.VMIDFrom), "orders.vmid_from", "must be from %d to %d", lowestVMID, highestVMID)

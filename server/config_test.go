@@ -87,6 +87,8 @@ func TestConfigValues(t *testing.T) {
 		{"console.proxy.url=", ""},
 		{"console.proxy.secret=x console.proxy.url=console.example.com", `console.proxy.url: "console.example.com" is not an http:// or https:// URL`},
 		{"console.proxy.secret=x console.proxy.name=", "console.proxy.name: must have 1 to 100 characters"},
+		{"images.catalogue_url=https://images.example.com/list.json", ""},
+		{"images.catalogue_url=/etc/list.json", "images.catalogue_url: must be an http:// or https:// URL"},
 		{"orders.linux_disk_gb=0", "orders.linux_disk_gb: " + atLeast1},
 		{"orders.windows_disk_gb=0", "orders.windows_disk_gb: " + atLeast1},
 		{"orders.vmid_from=99", "orders.vmid_from: " + vmid},

@@ -21,6 +21,7 @@ import (
 	"gantry/server/account"
 	"gantry/server/api"
 	"gantry/server/broker"
+	"gantry/server/catalogue"
 	"gantry/server/console"
 	"gantry/server/fleet"
 	"gantry/server/hypervisor"
@@ -125,6 +126,7 @@ func (s *running) openTasks(context.Context) error {
 			PerNode: s.config.Tasks.PerNode, PerStorage: s.config.Tasks.PerSharedStorage, PerTemplate: s.config.Tasks.PerTemplate,
 		},
 		Shared: s.config.Database.DSN != "", Log: s.log.With("part", "tasks"), Boundary: s.config.Boundary,
+		PauseScale: s.config.PauseScale,
 	})
 	return err
 }
@@ -151,11 +153,15 @@ func (s *running) openAPI(ctx context.Context) error {
 	if err := s.firstLogin(ctx, adminPath); err != nil {
 		return err
 	}
+	images, err := catalogue.New(s.config.Images.CatalogueURL, time.Now, s.log.With("part", "catalogue"))
+	if err != nil {
+		return err
+	}
 	s.broker = broker.New(s.store, s.fleet, s.engine, s.config.Rules(), time.Now, s.log.With("part", "broker"))
 	build := version.Current()
 	s.api, err = api.New(api.Config{
 		Broker: s.broker,
-		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, AdminPath: adminPath, Panel: s.panel(adminPath),
+		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, Catalogue: images, AdminPath: adminPath, Panel: s.panel(adminPath),
 		Language: broker.Language(s.config.Language), TrustedProxies: s.config.TrustedProxies,
 		Version: build.Version, Build: build.Commit, Registry: s.registry,
 		HideMetrics: !s.config.Metrics.Enabled || s.config.Metrics.Listen != "", Log: s.log.With("part", "api"),

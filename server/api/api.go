@@ -22,6 +22,7 @@ import (
 	"gantry/server/api/public"
 	"gantry/server/api/route"
 	"gantry/server/broker"
+	"gantry/server/catalogue"
 )
 
 // Console is what the API needs of console links; *console.Service has it.
@@ -56,6 +57,8 @@ type Config struct {
 	Console  Console
 	Fleet    Fleet
 	Queue    broker.Queue
+	// Catalogue lists images that can be taken over; nil = the shipped ones.
+	Catalogue admin.Catalogue
 	// AdminPath is the secret first segment of the admin's URLs, see account.AdminPath.
 	AdminPath string
 	// Panel is served under the admin path; nil = none.
@@ -144,6 +147,13 @@ func (c *Config) complete() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Catalogue == nil {
+		shipped, err := catalogue.New("", c.Now, c.Log)
+		if err != nil {
+			return fmt.Errorf("api: %w", err)
+		}
+		c.Catalogue = shipped
+	}
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
@@ -155,7 +165,7 @@ func table(config Config) []route.Route {
 	machines := &ams.Machines{Orders: config.Broker, Store: config.Store, Live: config.Fleet, Links: config.Console}
 	forAdmins := admin.Calls{
 		Machines: machines, Broker: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
-		Kinds: config.Fleet.Kinds, Now: config.Now,
+		Catalogue: config.Catalogue, Kinds: config.Fleet.Kinds, Now: config.Now,
 	}
 	forBilling := billing.Calls{Machines: machines, Store: config.Store}
 	forAll := public.Calls{Version: config.Version, Build: config.Build}

@@ -82,6 +82,7 @@ var free = map[string]bool{
 	"data.records[].vmhost.task": true, "data.vmhost.task": true, // times of orders
 	"data.records[].current.data": true, "data.current.data": true, "data.rrddata.data[]": true, // the hypervisor's own
 	"data[]":               true, // of getVmHostRrdData
+	"data.data[]":          true, // file names of the catalogue
 	"data.vmhost.dataDisk": true, "data.os.nodeStatus": true,
 }
 
@@ -143,6 +144,7 @@ func documentedFixture(t *testing.T) (f *fixture, machine int64) {
 		Name: "empty", NodeID: 1, Gateway: netip.MustParseAddr("192.168.1.254"), Prefix: 24, DNS1: "8.8.8.8", CreatedAt: time.Now(),
 	}))
 	f.admin(t, "POST", "insertApiKey", `{"info":"接口2"}`)
+	f.admin(t, "POST", "insertOs", `{"name":"second","fileName":"second.qcow2","type":"linux","downType":0,"url":"http://images.example/s.qcow2","osType":"debian"}`)
 	f.admin(t, "POST", "addArea", `{"name":"中国大陆","realm":0}`)
 	f.admin(t, "POST", "addArea", `{"name":"香港","parent":1,"realm":1}`)
 	f.admin(t, "POST", "addNodeToArea", `{"id":1,"area":1}`)

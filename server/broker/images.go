@@ -22,14 +22,15 @@ type DownloadImageData struct {
 
 // AddImage checks an image and stores it. Exists when its name or file name is taken.
 func (b *Broker) AddImage(ctx context.Context, image *Image) error {
-	if err := checkImage(image); err != nil {
+	if err := CheckImage(image); err != nil {
 		return err
 	}
 	image.CreatedAt = b.now().UTC()
 	return b.store.InsertImage(ctx, image)
 }
 
-func checkImage(image *Image) error {
+// CheckImage fills defaults in and refuses what can't be an image.
+func CheckImage(image *Image) error {
 	image.Name = strings.TrimSpace(image.Name)
 	if image.Name == "" || len(image.Name) > 100 {
 		return InvalidField("name", "1 to 100 characters")
@@ -88,18 +89,19 @@ func checkArchitecture(image *Image) error {
 
 func checkDistribution(image *Image) error {
 	switch image.Distribution {
-	case "centos", "debian", "ubuntu", "alpine", "fedora", "opensuse", "ubuntukylin", "other":
+	case "centos", "debian", "ubuntu", "alpine", "fedora", "opensuse", "ubuntukylin", "other",
+		"almalinux", "archlinux", "openeuler", "oracle", "rocky": // the documentation says "and so on"
 		return nil
 	case "":
 		if image.Family == "linux" {
-			return InvalidField("osType", "is needed for type linux: centos, debian, ubuntu, alpine, fedora, opensuse, ubuntukylin or other")
+			return InvalidField("osType", "is needed for type linux: centos, debian, ubuntu, alpine, fedora, opensuse, ubuntukylin, almalinux, archlinux, openeuler, oracle, rocky or other")
 		}
 		return nil
 	}
 	if image.Family == "windows" && len(image.Distribution) <= 32 && namePattern.MatchString(image.Distribution) {
 		return nil
 	}
-	return InvalidField("osType", "%q is none of centos, debian, ubuntu, alpine, fedora, opensuse, ubuntukylin, other", bounded(image.Distribution))
+	return InvalidField("osType", "%q is none of centos, debian, ubuntu, alpine, fedora, opensuse, ubuntukylin, almalinux, archlinux, openeuler, oracle, rocky, other", bounded(image.Distribution))
 }
 
 func checkImageURL(text string) error {

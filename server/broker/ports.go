@@ -89,9 +89,16 @@ type ImageStore interface {
 	// FindImageByName takes an id in decimal, a name, a file name, or a file name without ".qcow2".
 	FindImageByName(ctx context.Context, name string) (*Image, error)
 	ListImages(ctx context.Context, page Page) ([]Image, int64, error)
+	// SearchImages lists the images whose column holds text anywhere, or is it where the column is a number. Invalid (Field "param")
+	// for another column than the AMS call selectOsByPageAndCondition documents.
+	SearchImages(ctx context.Context, column, text string, page Page) ([]Image, int64, error)
+	// CountImageVMs counts the VMs that were installed from an image last.
+	CountImageVMs(ctx context.Context, image int64) (int64, error)
 	SaveImageCopy(ctx context.Context, imageCopy *ImageCopy) error // insert or update by (image, node)
 	FindImageCopy(ctx context.Context, image, node int64) (*ImageCopy, error)
 	ListImageCopies(ctx context.Context, image int64) ([]ImageCopy, error)
+	// ListNodeImages lists the images that are ready on a node and not disabled.
+	ListNodeImages(ctx context.Context, node int64, page Page) ([]Image, int64, error)
 }
 
 // AddressStore keeps pools and addresses.

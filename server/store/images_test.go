@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"reflect"
+	"strconv"
 	"testing"
 
 	"gantry/server/broker"
@@ -80,5 +81,48 @@ func TestImageCopies(t *testing.T) {
 		_, err := s.FindImageCopy(ctx, image.ID, node.ID)
 		refused(t, err, broker.NotFound, "copy of a removed image")
 		refused(t, s.DeleteImage(ctx, image.ID), broker.NotFound, "removed image")
+	})
+}
+
+func TestImagesAreFoundByTheirFields(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		cluster, node := place(t, s)
+		var ids []int64
+		for _, image := range []broker.Image{
+			{Name: "Debian_12!", FileName: "d.qcow2", Family: "linux", CreatedAt: start},
+			{Name: "Windows 100%", FileName: "w.qcow2", Family: "windows", Disabled: true, CreatedAt: start},
+		} {
+			check(t, s.InsertImage(ctx, &image))
+			ids = append(ids, image.ID)
+			check(t, s.SaveImageCopy(ctx, &broker.ImageCopy{ImageID: image.ID, NodeID: node.ID, State: broker.ImageReady, UpdatedAt: start}))
+		}
+		for _, search := range []struct {
+			column, text string
+			want         int64
+		}{
+			{"name", "debian", 1}, {"name", "n_1", 1}, {"name", "d_b", 0}, {"name", "%", 1}, {"name", "2!", 1}, {"fileName", ".QCOW2", 2},
+			{"type", "win", 1}, {"status", "1", 1}, {"id", strconv.FormatInt(ids[0], 10), 1}, {"cloud", "0", 2},
+		} {
+			list, total, err := s.SearchImages(ctx, search.column, search.text, broker.Page{Number: 1, Size: 9})
+			if err != nil || total != search.want || int64(len(list)) != search.want {
+				t.Errorf("%s like %q: %d of %d, %v", search.column, search.text, len(list), total, err)
+			}
+		}
+		_, _, err := s.SearchImages(ctx, "id = id OR name", "x", broker.Page{Number: 1, Size: 9})
+		refused(t, err, broker.Invalid, "unknown column")
+		if list, total, err := s.ListNodeImages(ctx, node.ID, broker.Page{Number: 1, Size: 9}); err != nil || total != 1 || list[0].ID != ids[0] {
+			t.Errorf("on the node: %+v of %d, %v", list, total, err)
+		}
+		vm := newVM(cluster.ID, node.ID)
+		vm.ImageID = ids[0]
+		check(t, s.InsertVM(ctx, vm))
+		if count, err := s.CountImageVMs(ctx, ids[0]); err != nil || count != 1 {
+			t.Errorf("counted %d, %v", count, err)
+		}
+		check(t, s.MarkVMDeleted(ctx, vm.ID, start))
+		if count, err := s.CountImageVMs(ctx, ids[0]); err != nil || count != 0 {
+			t.Errorf("after its deletion %d, %v", count, err)
+		}
 	})
 }

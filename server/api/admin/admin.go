@@ -40,6 +40,8 @@ type Broker interface {
 	ChangeSettings(ctx context.Context, change broker.SettingsChange) error
 	DaemonSecret(ctx context.Context) (string, error)
 	AddImage(ctx context.Context, image *broker.Image) error
+	ChangeImage(ctx context.Context, change broker.ImageChange) error
+	DeleteImage(ctx context.Context, id int64, actor broker.Actor) error
 	DownloadImage(ctx context.Context, image, node int64, actor broker.Actor) (*broker.Task, error)
 }
 
@@ -50,6 +52,8 @@ type Calls struct {
 	Store    broker.Store
 	Accounts Accounts
 	Queue    broker.Queue
+	// Catalogue lists images that can be taken over.
+	Catalogue Catalogue
 	// Kinds lists driver names.
 	Kinds func() []string
 	// Now is the clock.
@@ -68,7 +72,7 @@ var (
 func (c *Calls) Routes() []route.Route {
 	var all []route.Route
 	for _, group := range [][]route.Route{
-		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.addressRoutes(),
+		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
 	} {
 		all = append(all, group...)

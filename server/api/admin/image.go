@@ -61,6 +61,10 @@ func (c *Calls) listImages(ctx context.Context, _ *route.Call, request ams.Pagin
 	if err != nil {
 		return ams.List[*ams.Image]{}, broker.Wrap(err, "list images")
 	}
+	return c.imageRecords(ctx, images, total, page)
+}
+
+func (c *Calls) imageRecords(ctx context.Context, images []broker.Image, total int64, page broker.Page) (_ ams.List[*ams.Image], err error) {
 	reader := ams.NewReader(c.Store)
 	records := make([]*ams.Image, len(images))
 	for i := range images {

@@ -32,7 +32,7 @@ func (s section) render(output, when string) string {
 	if s.Text != "" {
 		fmt.Fprintf(&text, "%s\n\n", strings.TrimSpace(s.Text))
 	}
-	fmt.Fprintf(&text, "Measured %s.\n\n", when)
+	fmt.Fprintf(&text, "Measured %s\n\n", when)
 	output = strings.TrimRight(output, " \n") + "\n"
 	if s.Output == "markdown" {
 		fmt.Fprintf(&text, "    $ %s\n\n%s", s.commandLine(), output)

@@ -29,14 +29,19 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := report(ctx, *sections, *out, *only, os.Stderr); err != nil {
+	machineState, err := newConditions()
+	if err == nil {
+		err = report(ctx, *sections, *out, *only, machineState.await, os.Stderr)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench/report:", err)
 		os.Exit(1)
 	}
 }
 
-// report measures and rewrites the file. After a failed section the file stays as it was.
-func report(ctx context.Context, sectionsFile, out, only string, progress io.Writer) error {
+// report measures and rewrites the file. Before each section it waits for await, which says what else the machine does. After a failed
+// section the file stays as it was.
+func report(ctx context.Context, sectionsFile, out, only string, await func(context.Context) (string, error), progress io.Writer) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
@@ -57,12 +62,16 @@ func report(ctx context.Context, sectionsFile, out, only string, progress io.Wri
 			measured[each.Name] = earlier[each.Name]
 			continue
 		}
+		surroundings, err := await(ctx)
+		if err != nil {
+			return fmt.Errorf("look at the machine: %w", err)
+		}
 		fmt.Fprintf(progress, "bench %s: %s\n", each.Name, each.commandLine())
 		output, err := each.run(ctx, progress)
 		if err != nil {
 			return fmt.Errorf("section %s: %w", each.Name, err)
 		}
-		measured[each.Name] = each.render(output, time.Now().UTC().Format(time.DateOnly)+" on "+where)
+		measured[each.Name] = each.render(output, time.Now().UTC().Format(time.DateOnly)+" on "+where+". "+surroundings)
 		ran++
 	}
 	if ran == 0 {

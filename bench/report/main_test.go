@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -17,7 +18,7 @@ func run(t *testing.T, dir, list, only string) (string, error) {
 	if err := os.WriteFile(sections, []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	failure := report(t.Context(), sections, out, only, io.Discard)
+	failure := report(t.Context(), sections, out, only, func(context.Context) (string, error) { return "All quiet.", nil }, io.Discard)
 	content, err := os.ReadFile(out)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func TestReport(t *testing.T) {
 	}
 	for _, want := range []string{
 		"## One\n\nThe first.\n\nMeasured 2", "    $ echo 'a  b' 'it'\\''s'\n    a  b it's\n<!-- end one -->\n",
-		"    $ printf '|x|\\n'\n\n|x|\n<!-- end two -->\n", " × ",
+		"    $ printf '|x|\\n'\n\n|x|\n<!-- end two -->\n", " × ", ". All quiet.\n\n",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("lacks %q:\n%s", want, all)
@@ -100,5 +101,25 @@ func TestFailureKeepsTheFile(t *testing.T) {
 func TestSections(t *testing.T) {
 	if sections, err := readSections("../sections.yaml"); err != nil || len(sections) == 0 {
 		t.Errorf("%d sections, %v", len(sections), err)
+	}
+}
+
+// Figures of a busy machine carry a warning.
+func TestConditions(t *testing.T) {
+	for _, test := range []struct {
+		load, share float64
+		warned      bool
+	}{{0.2, 0.02, false}, {1.5, 0.1, false}, {1.6, 0, true}, {0, 0.11, true}} {
+		text := conditions{test.load}.describe(test.share)
+		if warned := strings.Contains(text, "not to be published"); warned != test.warned {
+			t.Errorf("load %v, share %v: %s", test.load, test.share, text)
+		}
+	}
+	started, err := newConditions()
+	if err != nil || started.load < 0 {
+		t.Errorf("load %v, %v", started.load, err)
+	}
+	if share, err := busyShare(t.Context()); err != nil || share < 0 || share > 1 {
+		t.Errorf("share %v, %v", share, err)
 	}
 }

@@ -61,7 +61,7 @@ func (s *Stack) Delete(ctx context.Context, host int64) error {
 	var task struct {
 		TaskID int64 `json:"taskId"`
 	}
-	if err := s.API.Call(ctx, http.MethodDelete, fmt.Sprintf("/api/v1/pve/delete/%d", host), nil, &task); err != nil {
+	if err := s.API.Call(ctx, http.MethodDelete, fmt.Sprintf("/api/v1/pve/forceDelete/%d", host), nil, &task); err != nil {
 		return err
 	}
 	_, err := s.Await(ctx, task.TaskID, 20*time.Millisecond)

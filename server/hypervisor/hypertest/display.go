@@ -11,7 +11,7 @@ import (
 
 func testDisplay(t *testing.T, s *suite) {
 	d := s.open(t)
-	spec := s.make(t, d, s.full(d.Info().Capabilities))
+	spec := s.make(t, d, s.startable(t, d, s.full(d.Info().Capabilities)))
 	t.Run("status follows power", func(t *testing.T) {
 		status, err := d.Status(s.context(t), spec.Ref)
 		if err != nil || status.Power != hypervisor.PowerStopped || len(status.Raw) == 0 {

@@ -49,7 +49,7 @@ func testOperations(t *testing.T, s *suite) {
 	})
 	t.Run("every kind of operation is found again", func(t *testing.T) {
 		before := time.Now()
-		ref := s.plain(t, d)
+		ref := s.answering(t, d)
 		expect := func(kind hypervisor.OperationKind, operation hypervisor.Operation, err error) {
 			t.Helper()
 			s.succeed(t, d, operation, err)
@@ -68,8 +68,11 @@ func testOperations(t *testing.T, s *suite) {
 		operation, err = d.Configure(s.context(t), ref, hypervisor.GuestChange{MemoryMB: new(256)})
 		expect(hypervisor.OperationConfig, operation, err)
 		press(hypervisor.OperationStart, hypervisor.Start)
+		s.booted(t, ref, 1)
 		press(hypervisor.OperationReset, hypervisor.Reset)
+		s.booted(t, ref, 2)
 		press(hypervisor.OperationReboot, hypervisor.Reboot)
+		s.booted(t, ref, 3)
 		if d.Info().Capabilities.SuspendToDisk {
 			press(hypervisor.OperationSuspend, hypervisor.Suspend)
 			press(hypervisor.OperationResume, hypervisor.Resume)

@@ -24,7 +24,9 @@ func testPower(t *testing.T, s *suite) {
 	})
 	for _, action := range []hypervisor.PowerAction{hypervisor.Stop, hypervisor.Shutdown} {
 		t.Run(string(action)+", and again is success", func(t *testing.T) {
-			ref := s.running(t, d)
+			ref := s.answering(t, d)
+			s.press(t, d, ref, hypervisor.Start)
+			s.booted(t, ref, 1)
 			s.press(t, d, ref, action)
 			s.power(t, d, ref, hypervisor.PowerStopped)
 			again(t, ref, hypervisor.Stop)
@@ -34,7 +36,9 @@ func testPower(t *testing.T, s *suite) {
 	}
 	for _, action := range []hypervisor.PowerAction{hypervisor.Reboot, hypervisor.Reset} {
 		t.Run(string(action)+" ends with a running guest", func(t *testing.T) {
-			ref := s.running(t, d)
+			ref := s.answering(t, d)
+			s.press(t, d, ref, hypervisor.Start)
+			s.booted(t, ref, 1)
 			s.press(t, d, ref, action)
 			s.power(t, d, ref, hypervisor.PowerRunning)
 		})
@@ -60,6 +64,18 @@ func testPower(t *testing.T, s *suite) {
 		s.press(t, d, ref, hypervisor.Suspend)
 		s.press(t, d, ref, hypervisor.Start)
 		s.power(t, d, ref, hypervisor.PowerRunning)
+	})
+	t.Run("stop of a suspended guest forgets its state", func(t *testing.T) {
+		if !can.SuspendToDisk {
+			return
+		}
+		ref := s.running(t, d)
+		s.press(t, d, ref, hypervisor.Suspend)
+		s.press(t, d, ref, hypervisor.Stop)
+		s.power(t, d, ref, hypervisor.PowerStopped)
+		s.wantVolumes(t, ref.ID, 1)
+		operation, err := d.DeleteGuest(s.context(t), ref)
+		s.succeed(t, d, operation, err)
 	})
 	t.Run("buttons that make no sense are refused", func(t *testing.T) {
 		ref := s.plain(t, d)

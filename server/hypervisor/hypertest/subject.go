@@ -52,6 +52,11 @@ type Subject struct {
 	Faults Faults
 	// StaleCreate leaves the remains of a create that died with its node and returns the operation that made it.
 	StaleCreate func(t *testing.T, d hypervisor.Driver, spec hypervisor.GuestSpec) hypervisor.Operation
+	// Startable changes a spec so that its guest can be started on the subject's machine and its system answers the power buttons, for
+	// hypervisors that run real guests; nil = every guest does.
+	Startable func(t *testing.T, d hypervisor.Driver, spec *hypervisor.GuestSpec)
+	// Booted returns when the guest's system answers the power buttons, having come up that many times since the guest was started.
+	Booted func(t *testing.T, id, times int)
 	// Patience bounds every wait; 0 = 30 s.
 	Patience time.Duration
 }
@@ -172,6 +177,27 @@ func (s *suite) running(t *testing.T, d hypervisor.Driver) hypervisor.GuestRef {
 	ref := s.plain(t, d)
 	s.press(t, d, ref, hypervisor.Start)
 	return ref
+}
+
+// answering creates a guest whose system answers the power buttons.
+func (s *suite) answering(t *testing.T, d hypervisor.Driver) hypervisor.GuestRef {
+	t.Helper()
+	return s.make(t, d, s.startable(t, d, s.spec())).Ref
+}
+
+func (s *suite) startable(t *testing.T, d hypervisor.Driver, spec hypervisor.GuestSpec) hypervisor.GuestSpec {
+	t.Helper()
+	if s.Startable != nil {
+		s.Startable(t, d, &spec)
+	}
+	return spec
+}
+
+func (s *suite) booted(t *testing.T, ref hypervisor.GuestRef, times int) {
+	t.Helper()
+	if s.Booted != nil {
+		s.Booted(t, ref.ID, times)
+	}
 }
 
 // clear removes a guest whatever its state, after a test; failing to is no failure of the test.

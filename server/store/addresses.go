@@ -213,10 +213,13 @@ func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, versio
 		free := func(options string) (ids []int64, err error) {
 			query := db.Model(&addressRow{}).Clauses(clause.Locking{Strength: "UPDATE", Options: options})
 			if pool != 0 {
-				query = query.Where("pool_id = ?", pool)
+				// By addresses_pool, which is in the order of ids.
+				query = query.Where("pool_id = ? AND state = ? AND COALESCE(node_id, 0) = ? AND COALESCE(version, 0) = ?",
+					pool, broker.AddressFree, node, version)
+			} else {
+				query = query.Where("node_id = ? AND version = ? AND state = ?", node, version, broker.AddressFree)
 			}
-			err = query.Where("node_id = ? AND version = ? AND state = ?", node, version, broker.AddressFree).
-				Order("id").Limit(count).Pluck("id", &ids).Error
+			err = query.Order("id").Limit(count).Pluck("id", &ids).Error
 			return ids, err
 		}
 		// Orders that come together pass over each other's addresses instead of queueing for the same ones.
@@ -259,7 +262,7 @@ func (s *session) ReserveAddress(ctx context.Context, node int64, ip string, vm 
 	err = s.write(ctx, "reserve address", func(db *gorm.DB) error {
 		wanted := parsed.Unmap().String()
 		var row addressRow
-		query := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("ip = ? AND node_id = ?", wanted, node)
+		query := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("ip = ? AND COALESCE(node_id, 0) = ?", wanted, node)
 		if err := first(query, &row, "address", wanted); err != nil {
 			return err
 		}

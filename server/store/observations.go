@@ -66,7 +66,7 @@ func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObserva
 		observed_net_out = seen.net_out, observed_drift = seen.drift,
 		vms.node_id = CASE WHEN seen.node_id = 0 THEN vms.node_id ELSE seen.node_id END,
 		vms.status = CASE WHEN seen.status IS NULL OR task_id IS NOT NULL THEN vms.status ELSE seen.status END
-		WHERE cluster_id = ? AND deleted_at <= 0`, append(arguments, cluster)...).Error
+		WHERE COALESCE(cluster_id, 0) = ? AND COALESCE(deleted_at, 0) <= 0`, append(arguments, cluster)...).Error
 }
 
 func observedValues(observation broker.VMObservation) []any {

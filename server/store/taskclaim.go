@@ -84,7 +84,7 @@ func (s *session) ClaimTasks(ctx context.Context, owner string, count int, limit
 			return nil
 		}
 		err = db.Exec(`UPDATE tasks SET state = 'running', lease_owner = ?, lease_until = ?, due_at = ?, attempts = attempts + 1,
-			updated_at = ? WHERE id IN ? AND state IN ('ready', 'waiting', 'running') AND due_at <= ?`,
+			updated_at = ? WHERE id IN ? AND COALESCE(state, '') IN ('ready', 'waiting', 'running') AND COALESCE(due_at, 0) <= ?`,
 			owner, fromTime(leaseUntil), fromTime(leaseUntil), fromTime(now), ids, fromTime(now)).Error
 		if err != nil {
 			return err

@@ -9,6 +9,9 @@ import (
 	"gantry/server/broker"
 )
 
+// Statements that name rows by id say COALESCE(state, '') on purpose. MariaDB likes to find even a single row through another index
+// that the condition fits (tasks_due here, vms_newest with VMs), and locks its neighbours there: workers then wait for each other.
+
 func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string, history *broker.TaskStep) error {
 	row := newTaskRow(task)
 	if task.State != broker.TaskRunning {
@@ -49,7 +52,7 @@ func saveTask(db *gorm.DB, row *taskRow, task *broker.Task, owner, line string) 
 			operation = ?, operation_node = ?, progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?,
 			error = ?, reason = ?, attempts = ?, deadline = ?, run_after = ?, due_at = ?, lease_owner = ?,
 			lease_until = ?, updated_at = ?, finished_at = ?
-			WHERE id = ? AND lease_owner = ? AND state = 'running' AND cancelled_by = ?`,
+			WHERE id = ? AND lease_owner = ? AND COALESCE(state, '') = 'running' AND cancelled_by = ?`,
 			row.State, row.Undoing, row.Step, row.StepName, row.StepSince, row.Data, line, line,
 			row.Operation, row.OperationNode, row.Progress, row.Progress, row.Note,
 			row.Error, row.Reason, row.Attempts, row.Deadline, row.RunAfter, row.DueAt, row.LeaseOwner,
@@ -85,7 +88,7 @@ func (s *session) RenewLeases(ctx context.Context, owner string, tasks []int64, 
 		return nil
 	}
 	return s.statement(ctx, "renew leases", func(db *gorm.DB) error {
-		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE id IN ? AND lease_owner = ? AND state = 'running'`,
+		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE id IN ? AND lease_owner = ? AND COALESCE(state, '') = 'running'`,
 			fromTime(until), fromTime(until), tasks, owner).Error
 	})
 }
@@ -114,7 +117,7 @@ func (s *session) WaitingTasks(ctx context.Context, cluster int64) (tasks []brok
 
 func (s *session) WakeTask(ctx context.Context, id int64, operation string, now time.Time) error {
 	return s.statement(ctx, "wake task", func(db *gorm.DB) error {
-		return changed(db.Exec(`UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND state = 'waiting' AND operation = ?`,
+		return changed(db.Exec(`UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND COALESCE(state, '') = 'waiting' AND operation = ?`,
 			fromTime(now), fromTime(now), id, operation), "waiting task", id)
 	})
 }
@@ -122,7 +125,7 @@ func (s *session) WakeTask(ctx context.Context, id int64, operation string, now 
 func (s *session) NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error {
 	return s.statement(ctx, "note progress", func(db *gorm.DB) error {
 		return changed(db.Exec(`UPDATE tasks SET progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?
-			WHERE id = ? AND state = 'waiting' AND operation = ?`, progress, progress, note, id, operation), "waiting task", id)
+			WHERE id = ? AND COALESCE(state, '') = 'waiting' AND operation = ?`, progress, progress, note, id, operation), "waiting task", id)
 	})
 }
 
@@ -132,7 +135,7 @@ func (s *session) RequestCancel(ctx context.Context, id int64, by string, now ti
 		result := db.Exec(`UPDATE tasks SET cancelled_by = ?,
 				run_after = CASE WHEN state = 'running' THEN run_after ELSE ? END,
 				due_at = CASE WHEN state = 'running' THEN due_at ELSE ? END
-			WHERE id = ? AND state IN ('ready', 'waiting', 'running') AND cancelled_by = ''`, by, fromTime(now), fromTime(now), id)
+			WHERE id = ? AND COALESCE(state, '') IN ('ready', 'waiting', 'running') AND cancelled_by = ''`, by, fromTime(now), fromTime(now), id)
 		if result.Error != nil || result.RowsAffected > 0 {
 			return result.Error
 		}
@@ -151,7 +154,7 @@ func (s *session) RequestCancel(ctx context.Context, id int64, by string, now ti
 func (s *session) RetryTask(ctx context.Context, id int64, deadline, now time.Time) error {
 	return s.write(ctx, "retry task", func(db *gorm.DB) error {
 		result := db.Exec(`UPDATE tasks SET state = 'ready', attempts = 1, deadline = ?, run_after = ?, due_at = ?, updated_at = ?,
-			finished_at = NULL WHERE id = ? AND state = 'stuck'`,
+			finished_at = NULL WHERE id = ? AND COALESCE(state, '') = 'stuck'`,
 			fromTime(deadline), fromTime(now), fromTime(now), fromTime(now), id)
 		if result.Error != nil || result.RowsAffected > 0 {
 			return result.Error

@@ -185,7 +185,7 @@ func (s *session) FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*b
 
 func (s *session) LockVM(ctx context.Context, id int64) (*broker.VM, error) {
 	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB {
-		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND deleted_at <= 0", id)
+		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND COALESCE(deleted_at, 0) <= 0", id)
 	})
 }
 
@@ -212,7 +212,7 @@ func (s *session) UpdateVM(ctx context.Context, vm *broker.VM) error {
 			return err
 		}
 		result := db.Select("*").Omit(append([]string{"id", "created_at"}, observedColumns...)...).
-			Where("deleted_at <= 0").Updates(row)
+			Where("COALESCE(deleted_at, 0) <= 0").Updates(row) // not by vms_newest, see SaveTask
 		if result.Error != nil {
 			return s.vmTaken(result.Error, vm)
 		}

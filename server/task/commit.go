@@ -89,10 +89,6 @@ func (a *attempt) goOn(next *broker.Task, now time.Time) (final broker.TaskState
 	if !next.Undoing {
 		next.Progress = max(next.Progress, a.workflow.progress(next.Step, 0))
 	}
-	if a.engine.stops() {
-		next.State, next.RunAfter, next.Attempts = broker.TaskWaiting, now, 0
-		return ""
-	}
 	if end := now.Add(a.engine.Lease); next.LeaseUntil == nil || next.LeaseUntil.Sub(now) < a.engine.Lease/2 {
 		next.LeaseUntil = &end
 	}

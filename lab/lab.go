@@ -74,6 +74,11 @@ type Config struct {
 	NodeCPUs   int   // 64
 	NodeMemory int64 // bytes; 512 GiB
 	KVM        bool  // nodes offer KVM to guests whose option kvm is not off
+
+	// NoCleanupLock spares clients what PVE 9 does to them when a guest is started within a second of its end: `qm cleanup` comes too
+	// late, finds the guest running and keeps its configuration locked for up to 30 s, in which changes and buttons run into
+	// "can't lock file '/var/lock/qemu-server/lock-110.conf' - got timeout" after 10 s. All three times are scaled by TimeScale.
+	NoCleanupLock bool
 	// NoHVM makes nodes without hardware virtualisation: they say so, and a guest whose option kvm is not off does not start.
 	NoHVM bool
 
@@ -94,7 +99,6 @@ type Lab struct {
 	admin    *admin
 	lock     *os.File
 	print    [32]byte
-	token    string
 	password string
 }
 
@@ -188,7 +192,7 @@ func (l *Lab) open(ctx context.Context) error {
 	c, err := cluster.Open(cluster.Options{Major: major, Nodes: l.config.Nodes, DataDir: l.config.DataDir, Storages: l.config.Storages,
 		Bridges: l.config.Bridges, Backend: l.config.Backend, Now: l.config.Now, TimeScale: l.config.TimeScale,
 		StatusInterval: l.config.StatusInterval, NodeCPUs: l.config.NodeCPUs, NodeMemory: l.config.NodeMemory, KVM: l.config.KVM, NoHVM: l.config.NoHVM,
-		Logger: l.config.Logger})
+		CleanupLock: !l.config.NoCleanupLock, Logger: l.config.Logger})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ type Options struct {
 	NodeMemory     int64 // bytes
 	KVM            bool  // whether nodes offer KVM to guests
 	NoHVM          bool  // whether nodes lack hardware virtualisation
-	RootPassword   string
+	CleanupLock    bool  // whether PVE 9's `qm cleanup` locks the configuration of a guest that was started before it came
 	Logger         *slog.Logger
 }
 
@@ -65,8 +65,6 @@ type Cluster struct {
 	saving  sync.Mutex
 	closing chan struct{}
 	loops   sync.WaitGroup
-	// attached guests keep running when the lab ends.
-	keepGuests bool
 }
 
 // saved is the part of the state that changes seldom; guests have files of their own.

@@ -31,7 +31,6 @@ type Guest struct {
 	paused  bool
 	// reboot is set while a reboot waits for the guest to go down.
 	reboot bool
-	last   sample
 }
 
 func (c *Cluster) confFolder(node string) string {
@@ -177,36 +176,10 @@ func (g *Guest) running(process machine.Process, spec machine.Spec) {
 	go func() {
 		select {
 		case <-process.Done():
-			g.ended(process)
+			g.gone(process)
 		case <-g.cluster.closing:
 		}
 	}()
-}
-
-// ended is what qmeventd does when a guest's process has gone.
-func (g *Guest) ended(process machine.Process) {
-	g.mu.Lock()
-	if g.process != process {
-		g.mu.Unlock()
-		return
-	}
-	reboot := g.reboot
-	g.process, g.paused, g.reboot = nil, false, false
-	g.mu.Unlock()
-	if reboot {
-		select {
-		case <-time.After(g.cluster.Scaled(time.Second)):
-			g.cluster.StartGuest(g.Node, g.VMID, "root@pam", PowerOptions{})
-		case <-g.cluster.closing:
-		}
-	}
-}
-
-// forget drops a process that was stopped on purpose, without the work of ended.
-func (g *Guest) forget() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.process, g.paused, g.reboot = nil, false, false
 }
 
 var errLockTimeout = errors.New("got timeout")

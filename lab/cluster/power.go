@@ -166,7 +166,7 @@ func (g *Guest) kill(ctx context.Context) error {
 	if err := process.Kill(ctx); err != nil && !errors.Is(err, machine.ErrNotRunning) {
 		return err
 	}
-	g.forget()
+	g.gone(process)
 	return g.applyPending(ctx, false)
 }
 
@@ -200,7 +200,8 @@ func (g *Guest) shutdown(ctx context.Context, task *worker.Task, options PowerOp
 	defer timer.Stop()
 	select {
 	case <-process.Done():
-		return g.waitEnded(ctx, process)
+		g.gone(process) // before the task is over
+		return g.applyPending(ctx, false)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
@@ -210,20 +211,6 @@ func (g *Guest) shutdown(ctx context.Context, task *worker.Task, options PowerOp
 	}
 	task.Log("VM still running - terminating now with SIGTERM")
 	return g.kill(ctx)
-}
-
-// waitEnded makes sure that the end of the process is noted before the task is over, unless a reboot must see it.
-func (g *Guest) waitEnded(ctx context.Context, process machine.Process) error {
-	g.mu.Lock()
-	reboot := g.reboot
-	if !reboot && g.process == process {
-		g.process, g.paused = nil, false
-	}
-	g.mu.Unlock()
-	if reboot {
-		return nil
-	}
-	return g.applyPending(ctx, false)
 }
 
 // RebootGuest shuts down and lets qmeventd start the guest again.
@@ -335,7 +322,7 @@ func (g *Guest) hibernate(ctx context.Context, task *worker.Task, process machin
 	if err := process.Kill(ctx); err != nil && !errors.Is(err, machine.ErrNotRunning) {
 		return err
 	}
-	g.forget()
+	g.gone(process)
 	return nil
 }
 

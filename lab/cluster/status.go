@@ -31,11 +31,6 @@ type Status struct {
 	Drives              []string // of the running guest
 }
 
-type sample struct {
-	stats machine.Stats
-	at    time.Time
-}
-
 // Status reads the guest's state now.
 func (g *Guest) Status(ctx context.Context) Status {
 	g.mu.Lock()

@@ -57,6 +57,8 @@ func start(t testing.TB, config lab.Config) *cluster {
 	c.config.DataDir = t.TempDir()
 	c.config.Nodes = []string{"pve1", "pve2"}
 	c.config.TimeScale, c.config.UnauthorizedDelay, c.config.StatusInterval = 0.01, -1, -1
+	// The suite starts guests right after their end and presses on; that PVE 9 answers "locked" for a while then is the caller's to wait out.
+	c.config.NoCleanupLock = true
 	c.open(t)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -301,9 +303,7 @@ func TestConformance(t *testing.T) {
 		})
 		t.Run("PVE "+version+", password", func(t *testing.T) {
 			c := start(t, lab.Config{Version: version})
-			subject := c.subject(func(t testing.TB) hypervisor.Driver { return c.byPassword(t, c.RootPassword()) })
-			subject.StaleCreate = nil // the lab refuses skiplock; TestStaleCreates shows what is sent
-			hypertest.Run(t, subject)
+			hypertest.Run(t, c.subject(func(t testing.TB) hypervisor.Driver { return c.byPassword(t, c.RootPassword()) }))
 			t.Run("every request fits PVE's schema", func(t *testing.T) { checkRequests(t, version, c.requests()) })
 		})
 	}

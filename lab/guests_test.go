@@ -160,6 +160,9 @@ func TestHibernateAndReboot(t *testing.T) {
 	}
 	first := status()["pid"]
 	c.must(c.task("POST", "/nodes/pve1/qemu/100/status/reboot"), "OK")
+	if row := status(); row["pid"] == first {
+		t.Errorf("the process that the reboot ended is still shown: %v", row)
+	}
 	var starts []any
 	for len(starts) < 3 { // the third start is qmeventd's; the test's own deadline bounds the wait
 		starts, _ = c.ok("GET", "/nodes/pve1/tasks", "typefilter", "qmstart", "vmid", "100").([]any)

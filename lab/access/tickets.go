@@ -18,6 +18,11 @@ var (
 	ErrLogin         = errors.New("authentication failure")
 )
 
+// reason is an error in PVE's own words, which do not keep to Go's habits.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
 func (c *Control) sign(text string) string {
 	return base64.RawStdEncoding.EncodeToString(ed25519.Sign(c.key, []byte(text)))
 }
@@ -33,7 +38,7 @@ func (c *Control) stamped(prefix, secret string) string {
 	return plain + "::" + c.sign(plain+":"+secret)
 }
 
-// age checks the signature and returns when the ticket was made.
+// made checks the signature and returns when the ticket was made.
 func (c *Control) made(ticket, prefix, secret string) (time.Time, bool) {
 	plain, signature, found := strings.Cut(ticket, "::")
 	rest, has := strings.CutPrefix(plain, prefix+":")
@@ -155,7 +160,7 @@ func (c *Control) TokenUser(text string) (string, error) {
 		return "", fmt.Errorf("token '%s' access expired", name)
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Secret), []byte(secret)) != 1 {
-		return "", errors.New("invalid token value!")
+		return "", reason("invalid token value!")
 	}
 	return id, nil
 }

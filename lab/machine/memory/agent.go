@@ -78,8 +78,13 @@ func (p *process) agentAnswer(command string, given map[string]any) (any, error)
 	case "guest-file-open", "guest-file-read", "guest-file-write", "guest-file-close":
 		return p.agent.file(command, given)
 	}
-	return nil, fmt.Errorf("The command %s has not been found", command)
+	return nil, agentError("The command " + command + " has not been found")
 }
+
+// agentError is an error in the guest agent's own words, which do not keep to Go's habits.
+type agentError string
+
+func (e agentError) Error() string { return string(e) }
 
 func (p *process) interfaces() []any {
 	list := []any{map[string]any{"name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": []any{

@@ -13,6 +13,16 @@ import (
 // guestConfig is GET …/config. PVE gives some integers as numbers and some as strings ("memory"), so all is read as text.
 type guestConfig map[string]any
 
+// empty tells that the configuration says nothing: it is what remains of an interrupted create when its lock is removed.
+func (c guestConfig) empty() bool {
+	for key := range c {
+		if key != "digest" {
+			return false
+		}
+	}
+	return true
+}
+
 func (c guestConfig) text(key string) string {
 	switch value := c[key].(type) {
 	case string:
@@ -40,9 +50,6 @@ func (c guestConfig) integer(key string, missing int) int {
 func (c guestConfig) owner() string {
 	return strings.ToLower(parseProperties(c.text("smbios1")).get("uuid"))
 }
-
-// cpus is how many the guest has.
-func (c guestConfig) cpus() int { return c.integer("sockets", 1) * c.integer("cores", 1) }
 
 var (
 	diskKey   = regexp.MustCompile(`^(ide|sata|scsi|virtio)([0-9]{1,2})$`)

@@ -256,21 +256,6 @@ func (s *suite) outcome(ctx context.Context, d hypervisor.Driver, operation hype
 	}
 }
 
-// eventually polls until holds is true.
-func (s *suite) eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	ctx := s.context(t)
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s did not come true", what)
-		case <-ticker.C:
-		}
-	}
-}
-
 func (s *suite) find(t *testing.T, d hypervisor.Driver, ref hypervisor.GuestRef) hypervisor.Guest {
 	t.Helper()
 	found, err := d.FindGuest(s.context(t), ref)

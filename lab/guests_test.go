@@ -138,7 +138,7 @@ func TestPendingChangesWaitForTheStop(t *testing.T) {
 }
 
 func TestHibernateAndReboot(t *testing.T) {
-	c := newClient(t, startLab(t, lab.Config{}))
+	c := newClient(t, startLab(t, lab.Config{NoCleanupLock: true}))
 	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "100", "scsi0", "local:1"), "OK")
 	status := func() map[string]any {
 		row, _ := c.ok("GET", "/nodes/pve1/qemu/100/status/current").(map[string]any)

@@ -9,7 +9,7 @@ import (
 
 // Deleting "vmstate" is how PVE's panel gives hibernation up: the lock "suspended" does not count then and goes with it.
 func TestHibernationIsGivenUp(t *testing.T) {
-	running := startLab(t, lab.Config{})
+	running := startLab(t, lab.Config{NoCleanupLock: true})
 	c := newClient(t, running)
 	const path = "/nodes/pve1/qemu/100"
 	token := func(name, privileges string) *client {

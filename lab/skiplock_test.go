@@ -8,7 +8,7 @@ import (
 
 // A locked guest takes no change and no button; root@pam with a ticket gets by with skiplock, wherever qemu-server passes it on.
 func TestSkiplock(t *testing.T) {
-	running := startLab(t, lab.Config{})
+	running := startLab(t, lab.Config{NoCleanupLock: true})
 	c := newClient(t, running)
 	root := c.login("root@pam", running.RootPassword())
 	const path = "/nodes/pve1/qemu/100"

@@ -31,6 +31,8 @@ type Config struct {
 	// server waited for are adopted after a while. Without it, the engine reacts to Wake and to its own timers alone.
 	Shared bool
 	Poll   time.Duration
+	// PauseScale multiplies the pauses after failures; 0 = 1. Tests that make things fail have little time.
+	PauseScale float64
 	Log    *slog.Logger
 	// Now is the clock, nil = time.Now; Random gives 0 ≤ x < 1 for pauses, nil = math/rand.
 	Now    func() time.Time
@@ -82,6 +84,9 @@ func New(config Config) (*Engine, error) {
 	}
 	if config.Poll <= 0 {
 		config.Poll = 500 * time.Millisecond
+	}
+	if config.PauseScale <= 0 {
+		config.PauseScale = 1
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)

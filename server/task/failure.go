@@ -41,7 +41,11 @@ func (a *attempt) fail(err error) bool {
 func (a *attempt) pause(first, longest time.Duration) time.Duration {
 	doublings := min(max(a.task.Attempts-1, 0), 20)
 	pause := min(first<<doublings, longest)
-	return time.Duration(float64(pause) * (0.5 + a.engine.Random()))
+	return a.engine.scaled(time.Duration(float64(pause) * (0.5 + a.engine.Random())))
+}
+
+func (e *Engine) scaled(pause time.Duration) time.Duration {
+	return time.Duration(float64(pause) * e.PauseScale)
 }
 
 // retry lets the present step begin again after a pause, as a further attempt, or at the deadline if that is earlier. The history

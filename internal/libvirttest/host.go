@@ -36,6 +36,7 @@ type Host struct {
 	control io.WriteCloser
 	ended   chan struct{}
 	folder  string
+	tls     TLS
 }
 
 // Main is for TestMain: it starts a host, lets the tests use it, and stops it. The test's own binary is what runs inside the
@@ -72,7 +73,7 @@ func Start() (*Host, error) {
 		return nil, err
 	}
 	h := &Host{folder: folder, ended: make(chan struct{})}
-	if err := h.start(); err != nil {
+	if err := errors.Join(h.makeTLS(), h.start()); err != nil {
 		return nil, errors.Join(err, h.Stop())
 	}
 	return h, nil
@@ -129,6 +130,9 @@ func (h *Host) await(output io.Reader) error {
 	}
 	return fmt.Errorf("libvirtd did not start: %s", h.log())
 }
+
+// Log is the file that libvirtd writes its log to.
+func (h *Host) Log() string { return filepath.Join(h.folder, "log") }
 
 func (h *Host) log() string {
 	text, err := os.ReadFile(filepath.Join(h.folder, "log"))

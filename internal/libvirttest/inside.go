@@ -15,6 +15,8 @@ import (
 const (
 	stageVariable = "GANTRY_LIBVIRTTEST_FOLDER"
 	readyLine     = "ready\n"
+	// tlsConfiguration is the part of libvirtd.conf that makeTLS writes.
+	tlsConfiguration = "libvirtd.conf"
 )
 
 // privateFolders of libvirt get empty folders of the test mounted over them.
@@ -23,7 +25,7 @@ var privateFolders = []string{"/etc/libvirt", "/var/lib/libvirt", "/var/cache/li
 // configuration files of the host. QEMU runs as root without confinement: namespaces, control groups and security drivers need
 // what a container does not have.
 var configuration = map[string]string{
-	"/etc/libvirt/libvirtd.conf": "listen_tls = 0\nlisten_tcp = 0\nauth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n" +
+	"/etc/libvirt/libvirtd.conf": "listen_tcp = 0\nauth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n" +
 		"host_uuid_source = \"machine-id\"\nmax_client_requests = 8\n",
 	"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\ncgroup_controllers = []\nnamespaces = []\n" +
 		"stdio_handler = \"file\"\nremember_owner = 0\n",
@@ -43,9 +45,6 @@ func serve(folder string) error {
 		return err
 	}
 	daemon := exec.Command("/usr/sbin/libvirtd", "--listen")
-	if _, err := os.Stat(filepath.Join(folder, "tls")); err != nil {
-		daemon.Args = daemon.Args[:1]
-	}
 	daemon.Stdout, daemon.Stderr = os.Stderr, os.Stderr
 	daemon.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	if err := daemon.Start(); err != nil {
@@ -71,12 +70,15 @@ func serve(folder string) error {
 	return nil // the test process closed our input: with process 1 everything ends
 }
 
+// answers tells whether libvirtd listens everywhere; the unix socket comes before it has read its certificates.
 func answers() bool {
-	connection, err := net.Dial("unix", "/run/libvirt/libvirt-sock")
-	if err != nil {
-		return false
+	for network, address := range map[string]string{"unix": "/run/libvirt/libvirt-sock", "tcp": net.JoinHostPort("127.0.0.1", tlsPort)} {
+		connection, err := net.Dial(network, address)
+		if err != nil {
+			return false
+		}
+		_ = connection.Close()
 	}
-	_ = connection.Close()
 	return true
 }
 
@@ -135,18 +137,17 @@ func prepare(folder string) error {
 	for path, text := range configuration {
 		texts[path] = text
 	}
+	tls, err := os.ReadFile(filepath.Join(folder, "tls", tlsConfiguration))
+	if err != nil {
+		return err
+	}
+	texts["/etc/libvirt/libvirtd.conf"] += string(tls)
 	texts["/etc/libvirt/storage/"+Pool+".xml"] = "<pool type='dir'><name>" + Pool + "</name><target><path>" + PoolFolder + "</path></target></pool>\n"
 	for path, text := range texts {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return err
-		}
-	}
-	if tls, err := os.ReadFile(filepath.Join(folder, "tls", "libvirtd.conf")); err == nil {
-		path := "/etc/libvirt/libvirtd.conf"
-		if err := os.WriteFile(path, append([]byte(configuration[path]), tls...), 0o600); err != nil {
 			return err
 		}
 	}

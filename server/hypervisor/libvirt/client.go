@@ -186,6 +186,13 @@ func (c *client) watch(s *session) {
 	}
 }
 
+// forgive ends the pause after a failure: what made it fail has changed.
+func (c *client) forgive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notBefore, c.pause = time.Time{}, 0
+}
+
 // steady tells whether the connection for short calls stands.
 func (c *client) steady() bool {
 	c.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
@@ -53,23 +54,26 @@ func (d *driver) isNetwork(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// The anti-spoofing filter. libvirt's own clean-traffic stops all IPv6; this one is made of the same parts and lets the guest's own
-// IPv6 addresses through. The name carries the version: a guest keeps the one it was made with.
+// The anti-spoofing filters, one for each set of IP versions that a guest has addresses of: libvirt does not start a guest whose filter
+// names a variable that it has no value for, and libvirt's own clean-traffic stops all IPv6. They are made of libvirt's own parts. The
+// name carries a version: a guest keeps the filter that it was made with.
 const (
-	filterName = "gantry-clean-traffic-1"
-	filterXML  = `<filter name='` + filterName + `' chain='root'>
-  <filterref filter='no-mac-spoofing'/>
-  <filterref filter='no-ip-spoofing'/>
+	filterPrefix = "gantry-clean-traffic-1-"
+	filterHead   = `  <filterref filter='no-mac-spoofing'/>
+`
+	filterV4 = `  <filterref filter='no-ip-spoofing'/>
   <rule action='accept' direction='out' priority='-650'><mac protocolid='ipv4'/></rule>
   <filterref filter='allow-incoming-ipv4'/>
   <filterref filter='no-arp-spoofing'/>
   <rule action='accept' direction='inout' priority='-500'><mac protocolid='arp'/></rule>
-  <filterref filter='no-ipv6-spoofing'/>
+`
+	filterV6 = `  <filterref filter='no-ipv6-spoofing'/>
   <rule action='accept' direction='out' priority='-600'><mac protocolid='ipv6'/></rule>
   <filterref filter='allow-incoming-ipv6'/>
-  <filterref filter='no-other-l2-traffic'/>
+`
+	filterTail = `  <filterref filter='no-other-l2-traffic'/>
   <filterref filter='qemu-announce-self'/>
-</filter>`
+`
 	// onlyMAC is for guests whose addresses are not known: libvirt would learn the first one it sees and hold the guest to it.
 	onlyMAC = "no-mac-spoofing"
 )
@@ -92,25 +96,38 @@ func (d *driver) filterRef(ctx context.Context, addresses []netip.Addr) (*libvir
 	if len(addresses) == 0 {
 		return &libvirtxml.DomainInterfaceFilterRef{Filter: onlyMAC}, nil
 	}
-	has, err := found(filterName)
+	name, text := filterFor(addresses)
+	has, err := found(name)
 	if err != nil {
 		return nil, err
 	}
 	if !has {
-		_, err := ask(ctx, d.client, func(l *rpc) (golibvirt.Nwfilter, error) { return l.NwfilterDefineXML(filterXML) })
-		if again, lookErr := found(filterName); err != nil && (lookErr != nil || !again) { // somebody else may have made it just now
+		_, err := ask(ctx, d.client, func(l *rpc) (golibvirt.Nwfilter, error) { return l.NwfilterDefineXML(text) })
+		if again, lookErr := found(name); err != nil && (lookErr != nil || !again) { // somebody else may have made it just now
 			return nil, fmt.Errorf("define the anti-spoofing filter: %w", err)
 		}
 	}
-	ref := &libvirtxml.DomainInterfaceFilterRef{Filter: filterName}
+	ref := &libvirtxml.DomainInterfaceFilterRef{Filter: name}
 	for _, address := range addresses {
-		name := "IP"
+		variable := "IP"
 		if address.Is6() {
-			name = "IPV6"
+			variable = "IPV6"
 		}
-		ref.Parameters = append(ref.Parameters, libvirtxml.DomainInterfaceFilterParam{Name: name, Value: address.String()})
+		ref.Parameters = append(ref.Parameters, libvirtxml.DomainInterfaceFilterParam{Name: variable, Value: address.String()})
 	}
 	return ref, nil
+}
+
+// filterFor names and describes the filter for a guest's addresses.
+func filterFor(addresses []netip.Addr) (name, text string) {
+	name, text = filterPrefix+"v", filterHead
+	if slices.ContainsFunc(addresses, netip.Addr.Is4) {
+		name, text = name+"4", text+filterV4
+	}
+	if slices.ContainsFunc(addresses, netip.Addr.Is6) {
+		name, text = name+"6", text+filterV6
+	}
+	return name, "<filter name='" + name + "' chain='root'>\n" + text + filterTail + "</filter>"
 }
 
 // ownAddresses are all addresses that a guest may send from.

@@ -71,6 +71,7 @@ func (d *driver) meet(ctx context.Context) error {
 	if err != nil {
 		return unreachable(err)
 	}
+	d.client.forgive()
 	return s.conn.Close()
 }
 

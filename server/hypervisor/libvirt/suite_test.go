@@ -2,6 +2,7 @@ package libvirt
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
+	"github.com/google/uuid"
 
 	"gantry/internal/libvirttest"
 	"gantry/internal/qemutest"
@@ -255,10 +257,41 @@ func subject(t *testing.T, given map[string]string, pin string) hypertest.Subjec
 		OpenUnreachable: func(t *testing.T) hypervisor.Driver {
 			return open(t, map[string]string{"transport": "unix", "socket": host.Socket + ".none"}, "")
 		},
+		StaleCreate: func(t *testing.T, _ hypervisor.Driver, spec hypervisor.GuestSpec) hypervisor.Operation {
+			return staleCreate(t, d, spec)
+		},
 		Faults: hypertest.Faults{Hang: func(t *testing.T) func() { return sync.OnceFunc(host.Pause(t)) }},
 	}
 }
 
 func TestConformance(t *testing.T) {
 	hypertest.Run(t, subject(t, local(), ""))
+}
+
+// small is an order for a guest with an empty disk.
+func small(t *testing.T, d *driver, id int) hypervisor.GuestSpec {
+	t.Helper()
+	return hypervisor.GuestSpec{
+		Ref:  hypervisor.GuestRef{ID: id, Node: node(t, d), Owner: uuid.NewString()},
+		Name: fmt.Sprintf("guest-%d", id), Sockets: 1, Cores: 1, MemoryMB: 128, KVM: true, ACPI: true, OSFamily: "linux",
+		Limits: hypervisor.Limits{CPUPercent: broker.Unlimited},
+		Disks:  []hypervisor.DiskSpec{{Key: hypervisor.SystemDisk, Storage: libvirttest.Pool, SizeBytes: 1 << 30, IO: hypervisor.UnlimitedIO()}},
+		NICs:   []hypervisor.NICSpec{{MAC: fmt.Sprintf("02:00:00:01:%02x:%02x", byte(id>>8), byte(id)), Bridge: libvirttest.Bridge, RateMbps: broker.Unlimited}},
+	}
+}
+
+// remove takes a guest away after a test, whatever its state.
+func remove(t *testing.T, d *driver, ref hypervisor.GuestRef) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	g, err := d.load(ctx, ref.ID)
+	if err != nil {
+		return
+	}
+	if powerOf(g.state) != hypervisor.PowerStopped {
+		_, _ = d.stop(ctx, g, nil)
+	}
+	if err := d.erase(ctx, g); err != nil {
+		t.Errorf("guest %d stays: %v", ref.ID, err)
+	}
 }

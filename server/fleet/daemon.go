@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"time"
@@ -58,7 +59,8 @@ func openDaemonClient(daemon broker.Daemon) (*controlledclient.Client, error) {
 	return client, nil
 }
 
-// CheckDaemon asks a daemon for its version. With an empty pin the certificate shown now is trusted and returned: first use.
+// CheckDaemon asks a daemon for its version. With an empty pin the certificate shown now is trusted: first use. The pin is
+// returned in lower-case hex, as it is stored.
 func (f *Fleet) CheckDaemon(ctx context.Context, daemon broker.Daemon) (pin, version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -81,7 +83,11 @@ func (f *Fleet) CheckDaemon(ctx context.Context, daemon broker.Daemon) (pin, ver
 	if version, err = client.Version(ctx); err != nil {
 		return "", "", DaemonError(err)
 	}
-	return daemon.TLSPin, version, nil
+	checked, err := tlspin.Parse(daemon.TLSPin)
+	if err != nil {
+		return "", "", broker.Wrap(err, "read the daemon's pin")
+	}
+	return hex.EncodeToString(checked[:]), version, nil
 }
 
 // DaemonError turns an error of the daemon's client into one of the domain.

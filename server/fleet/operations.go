@@ -44,7 +44,7 @@ func (f *Fleet) daemonOperation(ctx context.Context, node int64, id string) (hyp
 	case controlledclient.OperationFailed:
 		state.Err = broker.Errorf(broker.Failed, "the node could not import the disk: %s", lastLine(operation.Output))
 	case controlledclient.OperationLost:
-		state.Err = broker.Errorf(broker.UnknownOutcome, "the node went down during the import")
+		state.Err = broker.Errorf(broker.Failed, "the node went down during the import")
 	}
 	return state, nil
 }

@@ -96,7 +96,7 @@ type Driver interface {
 
 	// ClearStaleCreate removes what a create left behind when it died with its node (PVE: a config with only `lock: create`).
 	// proof is the operation that made it; the driver checks that it was this create, has ended, and failed or vanished.
-	// Unsupported when the credential may not unlock: then `controlled` on the node has to. Conflict when the guest is whole or
+	// Unsupported when the credential may not unlock: then `controlled` on the node has to, and the call is repeated after that. Conflict when the guest is whole or
 	// proof does not hold.
 	ClearStaleCreate(ctx context.Context, ref GuestRef, proof Operation) (Operation, error)
 

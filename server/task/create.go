@@ -95,8 +95,14 @@ func (w *Workflows) adoptCreate(ctx context.Context, run *Run, subject *subject,
 	operation, err := subject.driver.FindOperation(ctx, subject.ref, hypervisor.OperationCreate, run.Since)
 	switch {
 	case err == nil && operation != run.Operation:
-		state.Proof = operation
-		return Outcome{State: state, Wait: operation, Note: "took up a create whose reply was lost"}, true, nil
+		ended, err := subject.driver.OperationState(ctx, operation)
+		if err != nil && !broker.Is(err, broker.NotFound) {
+			return Outcome{}, false, err
+		}
+		if err == nil && !broker.Is(ended.Err, broker.UnknownOutcome) {
+			state.Proof = operation
+			return Outcome{State: state, Wait: operation, Note: "took up a create whose reply was lost"}, true, nil
+		}
 	case err != nil && !broker.Is(err, broker.NotFound):
 		return Outcome{}, false, err
 	}
@@ -195,7 +201,7 @@ func (w *Workflows) growSystemDisk(ctx context.Context, run *Run) (Outcome, erro
 	if err != nil {
 		return Outcome{}, err
 	}
-	if operation, found, err := subject.retake(ctx, run, hypervisor.OperationResize); found || err != nil {
+	if operation, found, err := w.retake(ctx, run, subject, hypervisor.OperationResize); found || err != nil {
 		return wait(operation, err)
 	}
 	return wait(subject.driver.ResizeDisk(ctx, subject.ref, hypervisor.SystemDisk, int64(subject.vm.Spec.SystemDiskGB)<<30))
@@ -209,7 +215,7 @@ func (w *Workflows) startGuest(ctx context.Context, run *Run) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if operation, found, err := subject.retake(ctx, run, hypervisor.OperationStart); found || err != nil {
+	if operation, found, err := w.retake(ctx, run, subject, hypervisor.OperationStart); found || err != nil {
 		return wait(operation, err)
 	}
 	return wait(subject.driver.Power(ctx, subject.ref, hypervisor.Start, hypervisor.PowerOptions{}))

@@ -88,6 +88,7 @@ func (w *Workflows) fetchImage(ctx context.Context, run *Run) (Outcome, error) {
 	return wait(driver.FetchImage(ctx, node.Name, hypervisor.ImageFetch{FileName: image.FileName, URL: image.URL, Checksum: image.Checksum}))
 }
 
+// retakeFetch finds the download that an earlier attempt began and whose reply was lost.
 func (w *Workflows) retakeFetch(ctx context.Context, run *Run, driver hypervisor.Driver, node *broker.Node) (hypervisor.Operation, bool, error) {
 	if run.Attempt <= 1 {
 		return hypervisor.Operation{}, false, nil
@@ -95,6 +96,23 @@ func (w *Workflows) retakeFetch(ctx context.Context, run *Run, driver hypervisor
 	operation, err := driver.FindOperation(ctx, hypervisor.GuestRef{Node: node.Name}, hypervisor.OperationFetch, run.Since)
 	if broker.Is(err, broker.NotFound) || (err == nil && operation == run.Operation) {
 		return hypervisor.Operation{}, false, nil
+	}
+	if err != nil {
+		return hypervisor.Operation{}, false, err
+	}
+	// What has ended left the image, or nothing; and another image's download is not this one's.
+	state, err := driver.OperationState(ctx, operation)
+	if broker.Is(err, broker.NotFound) || (err == nil && state.Finished) {
+		return hypervisor.Operation{}, false, nil
+	}
+	if err != nil {
+		return hypervisor.Operation{}, false, err
+	}
+	waiting, err := w.store.WaitingTasks(ctx, node.ClusterID)
+	for _, each := range waiting {
+		if each.Operation == operation.ID {
+			return hypervisor.Operation{}, false, nil
+		}
 	}
 	return operation, err == nil, err
 }

@@ -33,7 +33,7 @@ type Config struct {
 	Poll   time.Duration
 	// PauseScale multiplies the pauses after failures; 0 = 1. Tests that make things fail have little time.
 	PauseScale float64
-	Log    *slog.Logger
+	Log        *slog.Logger
 	// Now is the clock, nil = time.Now; Random gives 0 ≤ x < 1 for pauses, nil = math/rand.
 	Now    func() time.Time
 	Random func() float64

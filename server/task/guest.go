@@ -103,18 +103,6 @@ func wait(operation hypervisor.Operation, err error) (Outcome, error) {
 	return Outcome{Wait: operation}, nil
 }
 
-// retake finds the operation that an earlier attempt of this step began and whose reply or record was lost; false when none did.
-func (s *subject) retake(ctx context.Context, run *Run, kind hypervisor.OperationKind) (hypervisor.Operation, bool, error) {
-	if run.Attempt <= 1 {
-		return hypervisor.Operation{}, false, nil
-	}
-	operation, err := s.driver.FindOperation(ctx, s.ref, kind, run.Since)
-	if broker.Is(err, broker.NotFound) {
-		return hypervisor.Operation{}, false, nil
-	}
-	return operation, err == nil, err
-}
-
 // settle ends a VM's task inside the final transaction: status, error text and task mark.
 func (w *Workflows) settle(ctx context.Context, tx broker.Tx, run *Run, status broker.VMStatus, change func(vm *broker.VM)) error {
 	vm, err := tx.LockVM(ctx, *run.Task.VM)

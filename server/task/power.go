@@ -102,7 +102,7 @@ func (w *Workflows) press(ctx context.Context, run *Run) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if operation, found, err := subject.retake(ctx, run, pressed.kind); found || err != nil {
+	if operation, found, err := w.retake(ctx, run, subject, pressed.kind); found || err != nil {
 		return wait(operation, err)
 	}
 	if absentIsOff(run, state) {

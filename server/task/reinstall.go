@@ -22,6 +22,8 @@ type reinstallState struct {
 	Owned []string          `json:"owned,omitempty"`
 	// Proven tells that the new system was seen running: from here on nothing is undone, only old volumes go.
 	Proven bool `json:"proven,omitempty"`
+	// Restoring tells that the operation waited for puts the old settings back.
+	Restoring bool `json:"restoring,omitempty"`
 	// SystemVolume is the new system disk's volume.
 	SystemVolume string `json:"systemVolume,omitempty"`
 	// Tries counts attempts to remove old volumes.
@@ -181,7 +183,7 @@ func (w *Workflows) replaceDisks(ctx context.Context, run *Run) (Outcome, error)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if operation, found, err := subject.retake(ctx, run, hypervisor.OperationConfig); err != nil || (found && operation != run.Operation) {
+	if operation, found, err := w.retake(ctx, run, subject, hypervisor.OperationConfig); found || err != nil {
 		return wait(operation, err)
 	}
 	guest, err := subject.ours(ctx)
@@ -282,6 +284,9 @@ func (w *Workflows) configureReinstalled(ctx context.Context, run *Run) (Outcome
 	if err != nil {
 		return Outcome{}, err
 	}
+	if operation, found, err := w.retake(ctx, run, subject, hypervisor.OperationConfig); found || err != nil {
+		return wait(operation, err)
+	}
 	image, err := w.store.FindImage(ctx, state.ImageID)
 	if err != nil {
 		return Outcome{}, err
@@ -299,7 +304,10 @@ func (w *Workflows) configureReinstalled(ctx context.Context, run *Run) (Outcome
 
 func (w *Workflows) configureBack(ctx context.Context, run *Run) (Outcome, error) {
 	subject, state, err := w.reinstalling(ctx, run)
-	if err != nil || state.Proven || run.Result != nil {
+	if err != nil || state.Proven {
+		return Outcome{}, err
+	}
+	if ended, err := run.Ended(); ended && state.Restoring && !broker.Is(err, broker.NotFound) {
 		return Outcome{}, err
 	}
 	family, agent := subject.vm.Spec.OSFamily, subject.vm.Spec.GuestAgent
@@ -307,11 +315,17 @@ func (w *Workflows) configureBack(ctx context.Context, run *Run) (Outcome, error
 	if subject.vm.Spec.CloudInit {
 		change.CloudInit = cloudInit(subject.vm, subject.vm.Password)
 	}
+	// No look for an earlier attempt: what is found could be the new system's settings, and writing the old ones twice does no harm.
 	operation, err := subject.driver.Configure(ctx, subject.ref, change)
 	if broker.Is(err, broker.NotFound) {
 		return Outcome{}, nil
 	}
-	return wait(operation, err)
+	outcome, err := wait(operation, err)
+	if !operation.Done() {
+		state.Restoring = true
+		outcome.State = state
+	}
+	return outcome, err
 }
 
 // stopAgain takes back the start: disks are swapped back while the guest is off.

@@ -46,9 +46,10 @@ func (w *Workflows) uncreateGuest(ctx context.Context, run *Run) (Outcome, error
 	return outcome, nil
 }
 
-// lateCreate finds a create that was sent and whose reply was lost just before undoing began.
+// lateCreate finds a create that was sent and whose reply was lost before undoing began. The VMID was the VM's since the task was
+// queued.
 func (w *Workflows) lateCreate(ctx context.Context, run *Run, subject *subject, state createState) (Outcome, bool, error) {
-	operation, err := subject.driver.FindOperation(ctx, subject.ref, hypervisor.OperationCreate, run.Since)
+	operation, err := subject.driver.FindOperation(ctx, subject.ref, hypervisor.OperationCreate, run.Task.CreatedAt)
 	if broker.Is(err, broker.NotFound) {
 		return Outcome{}, false, nil
 	}

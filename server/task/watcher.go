@@ -201,8 +201,8 @@ func (c *watcher) look(each *watched) {
 	each.asked = false
 	each.pause = max(each.pause, min(e.Now().Sub(each.since)/lookPart, longestLook))
 	if err != nil {
-		each.pause = unreachableLook
-	} else if each.pause == unreachableLook {
+		each.pause = e.scaled(unreachableLook)
+	} else if each.pause == e.scaled(unreachableLook) {
 		each.pause = longestLook
 	}
 	each.next = e.Now().Add(each.pause)

@@ -21,10 +21,23 @@ func allSteps() workflowSteps {
 	return steps
 }
 
-// disturbance may do something while the broker stands at a border. It tells whether the broker lives on.
-type disturbance func(at place) bool
+// disturbance may do something while the broker stands at a border, and lets it go or kills it.
+type disturbance func(k knock, at place)
 
-func undisturbed(place) bool { return true }
+func undisturbed(k knock, _ place) { k.letGo() }
+
+// onceAt disturbs the first time that the broker comes to a border. done tells whether it did.
+func onceAt(border place, disturb func(k knock)) (disturbed disturbance, done *bool) {
+	done = new(bool)
+	return func(k knock, at place) {
+		if at != border || *done {
+			k.letGo()
+			return
+		}
+		*done = true
+		disturb(k)
+	}, done
+}
 
 // follow lets the one task that was just ordered go from border to border until it has ended. It returns the task and all borders.
 func (i *installation) follow(t *testing.T, disturb disturbance) (*broker.Task, []place) {
@@ -40,9 +53,7 @@ func (i *installation) follow(t *testing.T, disturb disturbance) (*broker.Task, 
 			times[at]++
 			at.Time = times[at]
 			places = append(places, at)
-			if disturb(at) {
-				arrived.letGo()
-			}
+			disturb(arrived, at)
 			if arrived.Moment == task.AfterCommit && arrived.State.Final() {
 				return i.task(t, id), places
 			}

@@ -54,6 +54,9 @@ type installation struct {
 	// counted numbers orders and images; machine is a machine to work on, fresh an image that is on no node.
 	counted        int
 	machine, fresh int64
+	complaints     map[string]bool
+	// holdTasks is where tasks of the hypervisor stand still, "" = nowhere.
+	holdTasks string
 }
 
 // kind says how an installation is made.
@@ -75,7 +78,7 @@ func install(t *testing.T, kind kind) *installation {
 		}
 		t.Logf("logs of the programs are kept in %s", folder)
 	})
-	i := &installation{folder: folder, imports: kind.imports, imageFolder: filepath.Join(folder, "images"), workflows: allSteps()}
+	i := &installation{folder: folder, imports: kind.imports, imageFolder: filepath.Join(folder, "images"), workflows: allSteps(), complaints: map[string]bool{}}
 	for _, name := range []string{"server", "lab", "controlled", "images"} {
 		check(t, os.Mkdir(filepath.Join(folder, name), 0o700))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gantry/lab/fault"
 	"gantry/server/broker"
+	"gantry/server/task"
 )
 
 // order is something that is ordered again and again, each time with another disturbance.
@@ -18,6 +19,8 @@ type order struct {
 	place   func(i *installation, t *testing.T) (vm int64)
 	// failing is the task of the hypervisor whose failure makes the broker take everything back.
 	failing string
+	// again is what may be asked for once more after a kill at that border, because doing it twice does no harm.
+	again map[place]string
 }
 
 var orders = []order{
@@ -28,6 +31,9 @@ var orders = []order{
 		place: func(i *installation, t *testing.T) int64 {
 			check(t, i.billing.ams("PUT", "/api/v1/pve/reinstall", map[string]any{"hostId": i.machine, "os": imageFile, "newPassword": "another-1"}, nil))
 			return i.machine
+		},
+		again: map[place]string{
+			{Step: "configure", Moment: task.BeforeCommit, Undo: true, Time: 1}: "POST /nodes/pve1/qemu/ID/config",
 		}},
 	power("start", "start", broker.VMStopped, "qmstart"),
 	power("stop", "stop", broker.VMRunning, "qmshutdown"),
@@ -45,7 +51,7 @@ var orders = []order{
 	{name: "delete", kind: broker.DeleteKind, failing: "qmdestroy",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
 		place: func(i *installation, t *testing.T) int64 {
-			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/delete/%d", i.machine), nil, nil))
+			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/forceDelete/%d", i.machine), nil, nil))
 			return i.machine
 		}},
 }
@@ -138,7 +144,7 @@ func (i *installation) forget(t *testing.T) {
 // failNext makes the next task of a type fail.
 func (i *installation) failNext(t *testing.T, kind string) {
 	t.Helper()
-	check(t, i.faults.control("POST", "/rules/task", fault.TaskRule{Type: kind, Step: "lock", Times: 1, Error: "no luck"}, nil))
+	check(t, i.faults.control("POST", "/rules/task", fault.TaskRule{Type: kind, Times: 1, Error: "no luck"}, nil))
 }
 
 func (i *installation) noFaults(t *testing.T) {

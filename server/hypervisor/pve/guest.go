@@ -155,26 +155,30 @@ func deleteEverything() url.Values {
 	return url.Values{"purge": {"1"}, "destroy-unreferenced-disks": {"1"}}
 }
 
-// ClearStaleCreate needs root@pam with a password: PVE lets nobody else ignore a lock, not even root's API tokens.
+// ClearStaleCreate needs root@pam with a password while the lock is there: PVE lets nobody else ignore a lock, not even root's API
+// tokens. Once it was removed on the node, everybody who may delete guests may delete what is left.
 func (d *driver) ClearStaleCreate(ctx context.Context, ref hypervisor.GuestRef, proof hypervisor.Operation) (hypervisor.Operation, error) {
-	if d.client.credential.identity() != "root@pam" {
-		return hypervisor.Operation{}, &broker.Error{
-			Kind: broker.Unsupported, Reason: broker.ReasonUnsupported,
-			Detail: "only root@pam with a password may remove what an interrupted create left behind",
-		}
-	}
 	node, config, err := d.readConfig(ctx, ref)
 	if err != nil {
 		return hypervisor.Operation{}, err
 	}
-	if config.text("lock") != "create" || config.owner() != "" && config.owner() != strings.ToLower(ref.Owner) {
+	locked := config.text("lock") == "create"
+	if !locked && !config.empty() || config.owner() != "" && config.owner() != strings.ToLower(ref.Owner) {
 		return hypervisor.Operation{}, broker.Errorf(broker.Conflict, "guest %d is not an interrupted create", ref.ID)
+	}
+	parameters := deleteEverything()
+	if locked {
+		if d.client.credential.identity() != "root@pam" {
+			return hypervisor.Operation{}, &broker.Error{
+				Kind: broker.Unsupported, Reason: broker.ReasonUnsupported,
+				Detail: "only root@pam with a password may remove what an interrupted create left behind",
+			}
+		}
+		parameters.Set("skiplock", "1")
 	}
 	if err := d.provenDead(ctx, ref, proof); err != nil {
 		return hypervisor.Operation{}, err
 	}
-	parameters := deleteEverything()
-	parameters.Set("skiplock", "1")
 	path, err := guestPath(node, ref.ID, "?"+parameters.Encode())
 	if err != nil {
 		return hypervisor.Operation{}, err

@@ -73,6 +73,9 @@ func (d *driver) ended(ctx context.Context, task upid, exit string) (hypervisor.
 	if exit == "OK" || wentWellAnyway(task.kind, exit) {
 		return finished(nil), nil
 	}
+	if diedWithItsNode(exit) {
+		return finished(&broker.Error{Kind: broker.UnknownOutcome, Detail: "the node went down while it worked: " + bounded(exit)}), nil
+	}
 	failure := classify(bounded(exit))
 	if task.kind == "qmstart" && strings.HasPrefix(exit, "start failed") {
 		if lines, err := d.log(ctx, task); err == nil {
@@ -80,6 +83,12 @@ func (d *driver) ended(ctx context.Context, task upid, exit string) (hypervisor.
 		}
 	}
 	return finished(failure), nil
+}
+
+// diedWithItsNode knows what PVE says of a task whose log does not end with a "TASK …" line (PVE::Tools::upid_read_status): its worker
+// was killed, mostly because the node lost power. What it did until then is there.
+func diedWithItsNode(exit string) bool {
+	return exit == "unexpected status" || strings.HasPrefix(exit, "unable to read tail")
 }
 
 // wentWellAnyway knows the failures that mean that the wanted state was there already: somebody else was faster.

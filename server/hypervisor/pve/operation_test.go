@@ -40,7 +40,8 @@ func TestEndsOfTasks(t *testing.T) {
 		{"qmdestroy", "Configuration file 'nodes/pve1/qemu-server/100.conf' does not exist", broker.NotFound, "100.conf"},
 		{"qmdestroy", "base volume 'local:101/base-101-disk-0.raw' is still in use by linked cloned", broker.Conflict, "linked clone"},
 		{"qmstart", "start failed: QEMU exited with code 1", broker.Failed, "code 1 (bridge 'vmbr9' does not exist)"},
-		{"qmstart", "unexpected status", broker.Failed, "unexpected status"},
+		{"qmstart", "unexpected status", broker.UnknownOutcome, "unexpected status"},
+		{"qmdestroy", "unable to read tail (got 0 bytes)", broker.UnknownOutcome, "went down"},
 	} {
 		t.Run(fact.exit, func(t *testing.T) {
 			s := serve(t, pages(map[string]string{

@@ -9,9 +9,11 @@ import (
 	"gantry/server/hypervisor"
 )
 
-// What an interrupted create left is deleted only with the proof that it is that, and only by root@pam with a password.
+// What an interrupted create left is deleted only with the proof that it is that, and while its lock is there only by root@pam with a
+// password.
 func TestStaleCreates(t *testing.T) {
 	const remains, task = `{"lock":"create","digest":"d"}`, "UPID:pve1:00000103:000450DE:6B01F6C6:qmcreate:100:root@pam:"
+	byToken := strings.Replace(task, "root@pam", testToken, 1)
 	state := func(exit string) string { return data(fmt.Sprintf(`{"status":"stopped","exitstatus":%q}`, exit)) }
 	vanished := reply("400 Parameter verification failed.", `{"errors":{"upid":"no such task"}}`)
 	for name, fact := range map[string]struct {
@@ -31,11 +33,14 @@ func TestStaleCreates(t *testing.T) {
 		"a whole guest":       {testConfig, task, vanished, false, broker.Conflict},
 		"another lock":        {`{"lock":"backup"}`, task, vanished, false, broker.Conflict},
 		"made by a token":     {remains, task, vanished, true, broker.Unsupported},
+		"unlocked":            {`{"digest":"d"}`, byToken, vanished, true, ""},
+		"unlocked, no proof":  {`{"digest":"d"}`, task, vanished, true, broker.Conflict},
+		"unlocked and whole":  {`{"digest":"d","name":"x"}`, byToken, vanished, true, broker.Conflict},
 		"of a foreign create": {`{"lock":"create","smbios1":"uuid=11111111-0000-4000-8000-00000000abcd"}`, task, vanished, false, broker.Conflict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, guestPages(map[string]string{
-				"GET /nodes/pve1/qemu/100/config": data(fact.config), taskPath + task + "/status": fact.state,
+				"GET /nodes/pve1/qemu/100/config": data(fact.config), taskPath + fact.proof + "/status": fact.state,
 				"POST /access/ticket":         data(`{"ticket":"PVE:root@pam:1::x","CSRFPreventionToken":"c","username":"root@pam"}`),
 				"DELETE /nodes/pve1/qemu/100": data(quoted("qmdestroy")),
 			}))
@@ -51,7 +56,11 @@ func TestStaleCreates(t *testing.T) {
 			for _, request := range s.seen() {
 				if strings.HasPrefix(request, "DELETE ") {
 					deletes++
-					if request != "DELETE /nodes/pve1/qemu/100?destroy-unreferenced-disks=1&purge=1&skiplock=1 " {
+					want := "DELETE /nodes/pve1/qemu/100?destroy-unreferenced-disks=1&purge=1&skiplock=1 "
+					if !strings.Contains(fact.config, "lock") {
+						want = strings.Replace(want, "&skiplock=1", "", 1)
+					}
+					if request != want {
 						t.Errorf("sent %q", request)
 					}
 				}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -100,6 +101,9 @@ type Lab struct {
 	lock     *os.File
 	print    [32]byte
 	password string
+
+	closing sync.Once
+	closed  error // what closing came to
 }
 
 func (c *Config) setDefaults() error {
@@ -376,8 +380,13 @@ func (l *Lab) StorageFolder(node, id, content string) (string, error) {
 // AdminSocket is the unix socket for RunQM.
 func (l *Lab) AdminSocket() string { return AdminSocket(l.config.DataDir) }
 
-// Close ends the lab. Guests keep running as far as the backend keeps them over the end of the process.
+// Close ends the lab; closing again does nothing more. Guests keep running as far as the backend keeps them over the end of the process.
 func (l *Lab) Close() error {
+	l.closing.Do(func() { l.closed = l.close() })
+	return l.closed
+}
+
+func (l *Lab) close() error {
 	var problems []error
 	if l.listener != nil {
 		problems = append(problems, l.listener.Close())

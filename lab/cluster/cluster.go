@@ -78,7 +78,8 @@ type saved struct {
 	Secrets  map[string]string            `json:"secrets,omitempty"` // lab's own: certificate, tokens
 }
 
-// Open reads the state in DataDir, or starts a new cluster there, and attaches to guests that still run.
+// Open reads the state in DataDir, or starts a new cluster there, attaches to guests that still run and boots the nodes whose guests were
+// stopped with the lab.
 func Open(options Options) (*Cluster, error) {
 	c := &Cluster{Options: options, booted: options.Now(), guests: map[int]*Guest{}, flocks: map[int]chan struct{}{},
 		reserved: map[string]bool{}, closing: make(chan struct{})}
@@ -98,17 +99,23 @@ func Open(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	halted := map[string][]*Guest{}
 	for _, node := range options.Nodes {
 		if err := c.makeFolders(node); err != nil {
 			return nil, err
 		}
-		if err := c.loadGuests(node); err != nil {
+		if halted[node], err = c.loadGuests(node); err != nil {
 			return nil, err
 		}
 	}
 	c.RefreshStatus()
 	c.loops.Add(1)
 	go c.statusLoop()
+	for node, guests := range halted {
+		if len(guests) > 0 {
+			c.startAll(node, guests)
+		}
+	}
 	return c, nil
 }
 

@@ -41,10 +41,12 @@ func (c *Cluster) confFile(node string, vmid int) string {
 	return filepath.Join(c.confFolder(node), strconv.Itoa(vmid)+".conf")
 }
 
-func (c *Cluster) loadGuests(node string) error {
+// loadGuests reads the configurations of a node's guests and attaches to those that still run. It returns those that were stopped with
+// the lab.
+func (c *Cluster) loadGuests(node string) (halted []*Guest, err error) {
 	entries, err := os.ReadDir(c.confFolder(node))
 	if err != nil {
-		return fmt.Errorf("list the guests of %s: %w", node, err)
+		return nil, fmt.Errorf("list the guests of %s: %w", node, err)
 	}
 	for _, entry := range entries {
 		vmid, err := strconv.Atoi(strings.TrimSuffix(entry.Name(), ".conf"))
@@ -53,26 +55,29 @@ func (c *Cluster) loadGuests(node string) error {
 		}
 		text, err := os.ReadFile(filepath.Join(c.confFolder(node), entry.Name()))
 		if err != nil {
-			return fmt.Errorf("read the guest's configuration: %w", err)
+			return nil, fmt.Errorf("read the guest's configuration: %w", err)
 		}
 		guest := &Guest{VMID: vmid, Node: node, cluster: c, conf: guestconf.Parse(string(text))}
 		c.guests[vmid] = guest
-		guest.attach()
+		if errors.Is(guest.attach(), machine.ErrHalted) {
+			halted = append(halted, guest)
+		}
 	}
-	return nil
+	return halted, nil
 }
 
 // attach finds the guest's process when it outlived the lab.
-func (g *Guest) attach() {
+func (g *Guest) attach() error {
 	spec, err := g.buildSpec(g.conf.Values)
 	if err != nil {
-		return
+		return err
 	}
 	process, err := g.cluster.Backend.Attach(context.Background(), spec)
 	if err != nil {
-		return
+		return err
 	}
 	g.running(process, spec)
+	return nil
 }
 
 // Guest finds a guest on a node; the error is the one of a missing configuration file.

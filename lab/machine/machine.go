@@ -12,6 +12,9 @@ import (
 // ErrNotRunning is returned by Process methods once the guest has ended.
 var ErrNotRunning = errors.New("guest is not running")
 
+// ErrHalted is returned by Backend.Attach, once, for a guest that was stopped because its lab stopped all of them.
+var ErrHalted = errors.New("guest was stopped together with its lab")
+
 // ErrNoAgent is returned by Process.Agent when nothing in the guest answers; the text is the one PVE answers with.
 var ErrNoAgent = errors.New("QEMU guest agent is not running")
 
@@ -38,7 +41,8 @@ type Backend interface {
 	WriteCloudInit(ctx context.Context, path string, data CloudInit) error
 	// Start runs a guest and returns when QEMU answered on QMP (or at once in memory).
 	Start(ctx context.Context, spec Spec) (Process, error)
-	// Attach finds a guest that an earlier lab process started and that still runs; ErrNotRunning when there is none.
+	// Attach finds a guest that an earlier lab process started and that still runs; ErrNotRunning when there is none, ErrHalted when
+	// the lab stopped it with all others.
 	// A lab killed with -9 leaves its QEMU processes running, as a real node's daemons do.
 	Attach(ctx context.Context, spec Spec) (Process, error)
 	// AgentExec and friends are reached through Process.

@@ -1,10 +1,8 @@
 package qemu
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"strings"
 
 	"gantry/lab/machine"
@@ -37,21 +35,4 @@ func (p *Process) nodeTap(tap string) string {
 		return name
 	}
 	return tap
-}
-
-// StopGuests ends every guest that this backend watches, for a lab that is put away as a whole.
-func (b *Backend) StopGuests(ctx context.Context) error {
-	b.mu.Lock()
-	guests := make([]*Process, 0, len(b.guests))
-	for _, guest := range b.guests {
-		guests = append(guests, guest)
-	}
-	b.mu.Unlock()
-	var problems []error
-	for _, guest := range guests {
-		if err := guest.Kill(ctx); err != nil && !errors.Is(err, machine.ErrNotRunning) {
-			problems = append(problems, err)
-		}
-	}
-	return errors.Join(problems...)
 }

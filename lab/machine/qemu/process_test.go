@@ -78,6 +78,34 @@ func TestGuestSurvivesItsLab(t *testing.T) {
 	}
 }
 
+// TestHaltedGuest stops a guest together with its lab: the next lab learns of it once, and only of that.
+func TestHaltedGuest(t *testing.T) {
+	qemutest.Require(t)
+	first := newBackend(t, "")
+	halted, stopped := bareSpec(t, 113), bareSpec(t, 114)
+	start(t, first, halted)
+	if err := start(t, first, stopped).Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.StopGuests(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := newBackend(t, "")
+	for _, fact := range []struct {
+		what string
+		spec machine.Spec
+		want error
+	}{
+		{"stopped by itself", stopped, machine.ErrNotRunning},
+		{"stopped with its lab", halted, machine.ErrHalted},
+		{"stopped with its lab, again", halted, machine.ErrNotRunning},
+	} {
+		if _, err := second.Attach(t.Context(), fact.spec); !errors.Is(err, fact.want) {
+			t.Errorf("%s: %v, want %v", fact.what, err, fact.want)
+		}
+	}
+}
+
 // TestAttachFinishesAnInterruptedStart finds a guest whose lab died before it let the CPUs run.
 func TestAttachFinishesAnInterruptedStart(t *testing.T) {
 	backend := newBackend(t, "")

@@ -17,6 +17,7 @@ const (
 	serialSocket = "serial.sock"
 	serialLog    = "serial.log"
 	agentSocket  = "agent.sock"
+	haltedFile   = "halted" // is there when StopGuests stopped the guest
 )
 
 // maxSocketPath is the longest path that fits into sockaddr_un with its terminator (unix(7)).

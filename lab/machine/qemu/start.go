@@ -52,6 +52,9 @@ func (b *Backend) start(ctx context.Context, spec machine.Spec) (*Process, error
 	if pid := runningPID(spec.RunDir); pid != 0 {
 		return nil, fmt.Errorf("already running with pid %d", pid)
 	}
+	if _, err := wasHalted(spec.RunDir); err != nil {
+		return nil, err
+	}
 	argv, err := arguments(spec, spec.KVM && b.KVMUsable(), links)
 	if err != nil {
 		return nil, err
@@ -129,7 +132,14 @@ func (b *Backend) attach(ctx context.Context, spec machine.Spec) (*Process, erro
 	if guest := b.guest(spec.RunDir); guest != nil {
 		return guest, nil
 	}
+	halted, err := wasHalted(spec.RunDir)
+	if err != nil {
+		return nil, err
+	}
 	guest, err := openGuest(spec)
+	if halted && errors.Is(err, machine.ErrNotRunning) {
+		return nil, machine.ErrHalted
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type Console interface {
 // Fleet is the part of broker.Fleet that the API needs.
 type Fleet interface {
 	ams.Live
+	admin.LiveNodes
 	Kinds() []string
 }
 
@@ -165,7 +166,7 @@ func table(config Config) []route.Route {
 	machines := &ams.Machines{Orders: config.Broker, Store: config.Store, Live: config.Fleet, Links: config.Console}
 	forAdmins := admin.Calls{
 		Machines: machines, Broker: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
-		Catalogue: config.Catalogue, Kinds: config.Fleet.Kinds, Now: config.Now,
+		Catalogue: config.Catalogue, Nodes: config.Fleet, Kinds: config.Fleet.Kinds, Now: config.Now,
 	}
 	forBilling := billing.Calls{Machines: machines, Store: config.Store}
 	forAll := public.Calls{Version: config.Version, Build: config.Build}

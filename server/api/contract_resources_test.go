@@ -25,4 +25,15 @@ var servedResources = map[string]example{
 	"POST /{adminPath}/activeOsByOnline":          {set: map[string]any{"fileName": "Rocky-9-GenericCloud.latest.x86_64.qcow2"}}, // the example's server is gone
 	"DELETE /{adminPath}/deleteOs":                {set: map[string]any{"osId": 2}},
 	"PUT /{adminPath}/updateOs":                   {set: map[string]any{"id": 2, "fileName": "a.qcow2", "type": "linux", "arch": "x86_64", "osType": "debian", "url": "http://images.example/a.qcow2", "path": "/srv"}},
+	"POST /{adminPath}/addVncNode":                {set: map[string]any{"name": "another"}},
+	"DELETE /{adminPath}/deleteVncNode":           {path: "deleteVncNode?id=1"},
+	"PUT /{adminPath}/updateVncNode":              {set: map[string]any{"id": 1, "host": "192.168.36.155", "port": 7600, "domain": "vnc.example.com"}},
+	"GET /{adminPath}/selectVncNodePage":          {},
+	"PUT /{adminPath}/updateNodeInfo":             {set: map[string]any{"id": 1, "host": "192.0.2.10", "port": 8006, "nodeName": "pve", "sshPort": 22}},
+	"DELETE /{adminPath}/deleteNodeById":          {path: "deleteNodeById?nodeId=2"},
+	"GET /{adminPath}/getPveNodeNetworkInfo":      {path: "getPveNodeNetworkInfo?nodeId=1"},
+	"GET /{adminPath}/getPveNodeInterfaces":       {path: "getPveNodeInterfaces?nodeId=1"},
+	"GET /{adminPath}/getNodeInfoByOne":           {path: "getNodeInfoByOne?nodeId=1"},
+	"GET /{adminPath}/getNodeLoadAvg":             {path: "getNodeLoadAvg?nodeId=1"},
+	"GET /{adminPath}/getNodeCount":               {},
 }

@@ -224,6 +224,7 @@ type fakeFleet struct {
 	panics       atomic.Bool
 	hangs        atomic.Bool
 	inspected    atomic.Pointer[broker.Cluster]
+	asked        atomic.Value // timeframe and consolidation of the last history
 }
 
 func newFakeFleet() *fakeFleet { return &fakeFleet{} }
@@ -282,6 +283,59 @@ func (f *fakeFleet) History(ctx context.Context, _ *broker.VM, _, _ string) ([]m
 		return nil, broker.Errorf(broker.Unreachable, "connection refused")
 	}
 	return []map[string]float64{{"time": 1700890500, "cpu": 0.1}}, nil
+}
+
+func (f *fakeFleet) NodeLive(ctx context.Context, node *broker.Node) (map[string]any, error) {
+	if err := f.nodeFailure(ctx); err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"cpuinfo": map[string]any{
+			"flags": "fpu vme", "model": "Xeon", "sockets": 2, "user_hz": 100, "mhz": "2499.998", "cpus": 20, "hvm": "1", "cores": 20,
+		},
+		"wait": 0.1, "memory": map[string]any{"free": 1, "total": 2, "used": 1}, "idle": 0, "ksm": map[string]any{"shared": 0},
+		"loadavg": []string{"16.00"}, "kversion": "Linux", "cpu": 0.8,
+		"rootfs": map[string]any{"avail": 1, "used": 1, "free": 1, "total": 2},
+		"swap":   map[string]any{"total": 1, "free": 1, "used": 0}, "pveversion": "pve-manager/7.4-3/9002ab8a", "uptime": 42061,
+	}, nil
+}
+
+func (f *fakeFleet) NodeHistory(ctx context.Context, _ *broker.Node, timeframe, consolidation string) ([]map[string]float64, error) {
+	if err := f.nodeFailure(ctx); err != nil {
+		return nil, err
+	}
+	f.asked.Store(timeframe + " " + consolidation)
+	return []map[string]float64{{
+		"memused": 1, "roottotal": 2, "memtotal": 2, "rootused": 1, "iowait": 0, "cpu": 0.1, "time": 1690394400, "swapused": 0, "netin": 1,
+		"netout": 1, "swaptotal": 1, "loadavg": 0.1, "maxcpu": 8,
+	}}, nil
+}
+
+func (f *fakeFleet) NodeNetworks(ctx context.Context, _ *broker.Node) ([]map[string]any, error) {
+	if err := f.nodeFailure(ctx); err != nil {
+		return nil, err
+	}
+	return []map[string]any{{"iface": "vmbr0", "type": "bridge", "active": 1}}, nil
+}
+
+func (f *fakeFleet) NodeFile(ctx context.Context, node *broker.Node, folder, file string) (string, error) {
+	if node.Daemon.URL == "" {
+		return "", broker.Errorf(broker.Unsupported, "node %s has no daemon", node.Name)
+	}
+	if err := f.nodeFailure(ctx); err != nil {
+		return "", err
+	}
+	return "# " + folder + "/" + file, nil
+}
+
+func (f *fakeFleet) nodeFailure(ctx context.Context) error {
+	if f.hangs.Load() {
+		<-ctx.Done()
+	}
+	if f.down.Load() || ctx.Err() != nil {
+		return broker.Because(broker.Unreachable, broker.ReasonHypervisorUnreachable, "connection refused")
+	}
+	return nil
 }
 
 func (f *fakeFleet) ConsoleTarget(context.Context, int64) (consoleapi.Target, error) {

@@ -171,6 +171,7 @@ func TestSettingsThroughTheAPI(t *testing.T) {
 		bad("too small", "POST", "updateVmDefaultDiskSize", `{"Linux":0}`, 4000002, "Linux: "),
 		bad("too large", "PUT", "updateVmDefaultDiskSize", `{"Windows":16385}`, 4000002, "Windows: "),
 		bad("a word", "POST", "updateVmDefaultDiskSize", `{"Linux":"big"}`, 4000001, "Linux: "),
+		bad("too many days", "POST", "updateConfig", `{"deleteDays":3651}`, 4000002, "deleteDays: "),
 		bad("too large in updateConfig", "POST", "updateConfig", `{"winSystemDiskSize":99999999}`, 4000002, "winSystemDiskSize: "),
 	})
 	refusals(t, f, "GET getControlledSecretKey", "GET getVmDefaultDiskSize", "POST updateVmDefaultDiskSize", "GET getAllConfig", "POST updateConfig")
@@ -180,6 +181,10 @@ func TestSettingsThroughTheAPI(t *testing.T) {
 	}
 	f.admin(t, "PUT", "updateVmDefaultDiskSize", `{"linux":25}`)
 	f.admin(t, "POST", "updateConfig", `{"winSystemDiskSize":80,"token":"mine","jwt_key":"mine","id":7}`)
+	f.admin(t, "PUT", "updateConfig", `{"deleteDays":0}`)
+	if got := string(f.admin(t, "GET", "getAllConfig", "").Data); got != `{"linuxSystemDiskSize":25,"winSystemDiskSize":80,"deleteDays":0}` {
+		t.Errorf("settings: %s", got)
+	}
 	if got := sizes(); got != `{"Linux":25,"Windows":80}` {
 		t.Errorf("after the changes: %s", got)
 	}

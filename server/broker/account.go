@@ -59,7 +59,12 @@ type ConsoleNode struct {
 	ID        int64
 	Name      string // unique
 	URL       string // public base URL that browsers open
+	Address   string // host:port where the broker reaches it; "" = as in URL
 	Secret    string // SHA-256 of the proxy's secret
 	Disabled  bool
 	CreatedAt time.Time
+	// Observed by the fleet; Healthy is nil while it was never looked at.
+	Healthy   *bool
+	CheckedAt *time.Time
+	LastError string
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -122,6 +123,9 @@ func storeCluster(ctx context.Context, tx Tx, cluster *Cluster, report *ClusterR
 	if err := store(ctx, cluster); err != nil {
 		return nil, err
 	}
+	if err := tx.SetNodeRemoved(ctx, cluster.ID, wanted, false); err != nil {
+		return nil, err
+	}
 	if err := StoreDiscovery(ctx, tx, cluster.ID, report); err != nil {
 		return nil, err
 	}
@@ -147,9 +151,16 @@ func storeCluster(ctx context.Context, tx Tx, cluster *Cluster, report *ClusterR
 }
 
 // StoreDiscovery makes nodes, storages and bridges of a cluster equal to what was found. Nodes that are gone become offline:
-// machines may still be on them.
+// machines may still be on them. Nodes that the operator removed are passed over.
 func StoreDiscovery(ctx context.Context, tx Tx, cluster int64, report *ClusterReport) error {
+	removed, err := tx.RemovedNodes(ctx, cluster)
+	if err != nil {
+		return err
+	}
 	for _, found := range report.Nodes {
+		if slices.Contains(removed, found.Node.Name) {
+			continue
+		}
 		node := found.Node
 		node.ClusterID = cluster
 		if err := tx.UpsertNode(ctx, &node); err != nil {

@@ -49,6 +49,11 @@ type ClusterStore interface {
 	FindNodeByName(ctx context.Context, cluster int64, name string) (*Node, error)
 	ListNodes(ctx context.Context, page Page) ([]Node, int64, error)
 	ListClusterNodes(ctx context.Context, cluster int64) ([]Node, error)
+	// ListKindNodes lists the nodes of all clusters of a driver.
+	ListKindNodes(ctx context.Context, kind string, page Page) ([]Node, int64, error)
+	// SetNodeRemoved notes a node of a cluster that discovery shall pass over, or forgets that.
+	SetNodeRemoved(ctx context.Context, cluster int64, name string, removed bool) error
+	RemovedNodes(ctx context.Context, cluster int64) ([]string, error)
 
 	// ReplaceStorages and ReplaceBridges make the node's rows equal to what was discovered.
 	ReplaceStorages(ctx context.Context, cluster, node int64, storages []Storage) error
@@ -267,7 +272,11 @@ type AccountStore interface {
 // ConsoleStore keeps console proxies; tokens are kept by server/console's own port.
 type ConsoleStore interface {
 	InsertConsoleNode(ctx context.Context, node *ConsoleNode) error
+	// UpdateConsoleNode writes all but when and how it was looked at last; Healthy and LastError only where Healthy is nil: where the
+	// proxy moved.
 	UpdateConsoleNode(ctx context.Context, node *ConsoleNode) error
+	SaveConsoleHealth(ctx context.Context, id int64, healthy bool, cause string, at time.Time) error
+	FindConsoleNode(ctx context.Context, id int64) (*ConsoleNode, error)
 	DeleteConsoleNode(ctx context.Context, id int64) error
 	FindConsoleNodeByName(ctx context.Context, name string) (*ConsoleNode, error)
 	ListConsoleNodes(ctx context.Context, page Page) ([]ConsoleNode, int64, error)

@@ -22,11 +22,13 @@ const daemonSecretBytes = 32
 type SystemSettings struct {
 	// Disk sizes in GB for orders that name none.
 	LinuxDiskGB, WindowsDiskGB int
+	// DeleteDays is how many days deleted VMs stay in the recycle bin; 0 = none.
+	DeleteDays int
 }
 
 // SettingsChange changes settings; nil = as it is.
 type SettingsChange struct {
-	LinuxDiskGB, WindowsDiskGB *int
+	LinuxDiskGB, WindowsDiskGB, DeleteDays *int
 }
 
 // maxSystemDiskGB bounds default sizes: 16 TiB, the largest file system that ext4 makes of 4 KiB blocks.
@@ -41,6 +43,7 @@ func (b *Broker) Settings(ctx context.Context) (settings SystemSettings, err err
 	}{
 		{linuxDiskSetting, b.rules.LinuxDiskGB, &settings.LinuxDiskGB},
 		{windowsDiskSetting, b.rules.WindowsDiskGB, &settings.WindowsDiskGB},
+		{deleteDaysSetting, b.rules.DeleteDays, &settings.DeleteDays},
 	} {
 		*number.into = number.otherwise
 		text, err := b.store.Setting(ctx, number.name)
@@ -63,16 +66,17 @@ func (b *Broker) ChangeSettings(ctx context.Context, change SettingsChange) erro
 		for _, number := range []struct {
 			field, name string
 			wanted      *int
-			most        int
+			least, most int
 		}{
-			{"Linux", linuxDiskSetting, change.LinuxDiskGB, maxSystemDiskGB},
-			{"Windows", windowsDiskSetting, change.WindowsDiskGB, maxSystemDiskGB},
+			{"Linux", linuxDiskSetting, change.LinuxDiskGB, 1, maxSystemDiskGB},
+			{"Windows", windowsDiskSetting, change.WindowsDiskGB, 1, maxSystemDiskGB},
+			{"deleteDays", deleteDaysSetting, change.DeleteDays, 0, MaxDeleteDays},
 		} {
 			if number.wanted == nil {
 				continue
 			}
-			if *number.wanted < 1 || *number.wanted > number.most {
-				return InvalidField(number.field, "must be 1 to %d", number.most)
+			if *number.wanted < number.least || *number.wanted > number.most {
+				return InvalidField(number.field, "must be %d to %d", number.least, number.most)
 			}
 			if err := tx.SaveSetting(ctx, number.name, strconv.Itoa(*number.wanted), false); err != nil {
 				return err

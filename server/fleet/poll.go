@@ -9,10 +9,11 @@ import (
 	"gantry/server/hypervisor"
 )
 
-// Run polls every cluster until ctx ends. Clusters that were added by another replica are noticed at the next discovery interval.
+// Run polls every cluster and looks at console proxies until ctx ends. Clusters that were added by another replica are noticed at the next discovery interval.
 func (f *Fleet) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() { f.watchConsoleNodes(ctx) })
 	pollers := map[int64]context.CancelFunc{}
 	for {
 		clusters, err := f.store.ListClusters(ctx)

@@ -137,9 +137,17 @@ func (s *session) ListAreas(ctx context.Context, parent *int64, page broker.Page
 	return areas, total, err
 }
 
-func (s *session) ListAreaNodes(ctx context.Context, area int64, page broker.Page) (nodes []broker.Node, total int64, err error) {
-	err = s.read(ctx, "list the nodes of an area", func(db *gorm.DB) error {
-		query := db.Model(&nodeRow{}).Where("area_id = ?", area).Session(&gorm.Session{})
+func (s *session) ListAreaNodes(ctx context.Context, area int64, page broker.Page) ([]broker.Node, int64, error) {
+	return s.nodesWhere(ctx, page, "area_id = ?", area)
+}
+
+func (s *session) ListKindNodes(ctx context.Context, kind string, page broker.Page) ([]broker.Node, int64, error) {
+	return s.nodesWhere(ctx, page, "cluster_id IN (SELECT id FROM clusters WHERE kind = ?)", kind)
+}
+
+func (s *session) nodesWhere(ctx context.Context, page broker.Page, where string, key any) (nodes []broker.Node, total int64, err error) {
+	err = s.read(ctx, "list nodes", func(db *gorm.DB) error {
+		query := db.Model(&nodeRow{}).Where(where, key).Session(&gorm.Session{})
 		if err := query.Count(&total).Error; err != nil || total == 0 {
 			return err
 		}

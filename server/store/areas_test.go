@@ -114,3 +114,56 @@ func TestPoolsMoveWhileNothingIsUsed(t *testing.T) {
 		}
 	})
 }
+
+func TestRemovedNodesAreRemembered(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		cluster, node := place(t, s)
+		check(t, s.SetNodeRemoved(ctx, cluster.ID, "pve3", true))
+		check(t, s.SetNodeRemoved(ctx, cluster.ID, "pve3", true))
+		check(t, s.SetNodeRemoved(ctx, cluster.ID, "pve2", true))
+		check(t, s.SetNodeRemoved(ctx, cluster.ID, "pve2", false))
+		if names, err := s.RemovedNodes(ctx, cluster.ID); err != nil || !reflect.DeepEqual(names, []string{"pve3"}) {
+			t.Errorf("removed %v, %v", names, err)
+		}
+		vm := addVM(t, s, cluster.ID, node.ID)
+		err := s.DeleteNode(ctx, node.ID)
+		refused(t, err, broker.Conflict, "node with a machine")
+		check(t, s.MarkVMDeleted(ctx, vm.ID, start))
+		if list, total, err := s.ListKindNodes(ctx, cluster.Kind, broker.Page{Number: 1, Size: 5}); err != nil || total != 1 || list[0].ID != node.ID {
+			t.Errorf("of the kind: %+v of %d, %v", list, total, err)
+		}
+		check(t, s.DeleteNode(ctx, node.ID))
+		check(t, s.DeleteCluster(ctx, cluster.ID))
+		if names, err := s.RemovedNodes(ctx, cluster.ID); err != nil || len(names) != 0 {
+			t.Errorf("of a removed cluster: %v, %v", names, err)
+		}
+	})
+}
+
+func TestTheHealthOfConsoleProxiesIsKept(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		node := &broker.ConsoleNode{Name: "a", URL: "https://a.example", Address: "10.0.0.1:6080", Secret: "h", CreatedAt: start}
+		check(t, s.InsertConsoleNode(ctx, node))
+		refused(t, s.SaveConsoleHealth(ctx, 99, true, "", start), broker.NotFound, "unknown proxy")
+		check(t, s.SaveConsoleHealth(ctx, node.ID, false, "no answer", start))
+		found, err := s.FindConsoleNode(ctx, node.ID)
+		if err != nil || found.Healthy == nil || *found.Healthy || found.LastError != "no answer" || !found.CheckedAt.Equal(start) || found.Address != node.Address {
+			t.Fatalf("got %+v, %v", found, err)
+		}
+		// What was read before another look must not undo what that look saw.
+		stale := *found
+		check(t, s.SaveConsoleHealth(ctx, node.ID, true, "", start))
+		stale.Name = "renamed"
+		check(t, s.UpdateConsoleNode(ctx, &stale))
+		if found, err = s.FindConsoleNode(ctx, node.ID); err != nil || !*found.Healthy || found.LastError != "" || found.Name != "renamed" {
+			t.Errorf("after a rename: %+v, %v", found, err)
+		}
+		found.Healthy = nil
+		check(t, s.UpdateConsoleNode(ctx, found))
+		if found, err = s.FindConsoleNode(ctx, node.ID); err != nil || found.Healthy != nil {
+			t.Errorf("after a move: %+v, %v", found, err)
+		}
+	})
+}

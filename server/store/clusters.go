@@ -130,6 +130,9 @@ func unused(db *gorm.DB, column string, id int64) error {
 	if err := db.Model(&poolRow{}).Where(column+" = ?", id).Count(&pools).Error; err != nil {
 		return err
 	}
+	if machines > 0 && column == "node_id" {
+		return broker.Because(broker.Conflict, broker.ReasonNodeInUse, id, machines, pools)
+	}
 	if machines > 0 || pools > 0 {
 		return broker.Errorf(broker.Conflict, "it still has %d virtual machines and %d address pools", machines, pools)
 	}

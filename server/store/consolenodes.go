@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -13,23 +14,28 @@ type consoleNodeRow struct {
 	ID        int64
 	Name      string
 	URL       string `gorm:"column:url"`
+	Address   string
 	Secret    string
 	Disabled  bool
 	CreatedAt micros `gorm:"autoCreateTime:false"`
+	Healthy   *bool
+	CheckedAt *micros
+	LastError string
 }
 
 func (consoleNodeRow) TableName() string { return "console_nodes" }
 
 func newConsoleNodeRow(node *broker.ConsoleNode) *consoleNodeRow {
 	return &consoleNodeRow{
-		ID: node.ID, Name: node.Name, URL: node.URL, Secret: node.Secret, Disabled: node.Disabled,
-		CreatedAt: fromTime(node.CreatedAt),
+		ID: node.ID, Name: node.Name, URL: node.URL, Address: node.Address, Secret: node.Secret, Disabled: node.Disabled,
+		CreatedAt: fromTime(node.CreatedAt), Healthy: node.Healthy, CheckedAt: fromTimePointer(node.CheckedAt), LastError: node.LastError,
 	}
 }
 
 func (r *consoleNodeRow) noun() broker.ConsoleNode {
 	return broker.ConsoleNode{
-		ID: r.ID, Name: r.Name, URL: r.URL, Secret: r.Secret, Disabled: r.Disabled, CreatedAt: r.CreatedAt.time(),
+		ID: r.ID, Name: r.Name, URL: r.URL, Address: r.Address, Secret: r.Secret, Disabled: r.Disabled, CreatedAt: r.CreatedAt.time(),
+		Healthy: r.Healthy, CheckedAt: r.CheckedAt.timePointer(), LastError: r.LastError,
 	}
 }
 
@@ -54,9 +60,34 @@ func (s *session) InsertConsoleNode(ctx context.Context, node *broker.ConsoleNod
 
 func (s *session) UpdateConsoleNode(ctx context.Context, node *broker.ConsoleNode) error {
 	return s.write(ctx, "change console proxy", func(db *gorm.DB) error {
-		result := db.Select("*").Omit("id", "created_at").Updates(newConsoleNodeRow(node))
+		observed := []string{"id", "created_at", "checked_at"}
+		if node.Healthy != nil {
+			observed = append(observed, "healthy", "last_error")
+		}
+		result := db.Select("*").Omit(observed...).Updates(newConsoleNodeRow(node))
 		return s.consoleNodeTaken(changed(result, "console proxy", node.ID), node)
 	})
+}
+
+func (s *session) SaveConsoleHealth(ctx context.Context, id int64, healthy bool, cause string, at time.Time) error {
+	return s.statement(ctx, "store a console proxy's health", func(db *gorm.DB) error {
+		row := &consoleNodeRow{ID: id, Healthy: &healthy, LastError: cause, CheckedAt: fromTimePointer(&at)}
+		return changed(db.Select("healthy", "last_error", "checked_at").Updates(row), "console proxy", id)
+	})
+}
+
+func (s *session) FindConsoleNode(ctx context.Context, id int64) (found *broker.ConsoleNode, err error) {
+	err = s.read(ctx, "find console proxy", func(db *gorm.DB) error {
+		var row consoleNodeRow
+		result := db.Where("id = ?", id).Limit(1).Find(&row)
+		if result.Error == nil && result.RowsAffected == 0 {
+			return broker.Because(broker.NotFound, broker.ReasonConsoleNodeNotFound, id)
+		}
+		node := row.noun()
+		found = &node
+		return result.Error
+	})
+	return found, err
 }
 
 func (s *session) DeleteConsoleNode(ctx context.Context, id int64) error {

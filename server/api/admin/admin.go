@@ -29,6 +29,10 @@ type Broker interface {
 	AddNode(ctx context.Context, request broker.AddNodeRequest, actor broker.Actor) (*broker.Node, []broker.ClusterProblem, error)
 	AddPoolByMask(ctx context.Context, request broker.PoolByMask) (*broker.AddressPool, error)
 	AddPoolRange(ctx context.Context, request broker.PoolByRange) (int, error)
+	ChangeNode(ctx context.Context, change broker.NodeChange) ([]broker.ClusterProblem, error)
+	DeleteNode(ctx context.Context, id int64) error
+	SaveConsoleNode(ctx context.Context, change broker.ConsoleNodeChange) error
+	DeleteConsoleNode(ctx context.Context, id int64) error
 	ChangePool(ctx context.Context, change broker.PoolChange) (pool *broker.AddressPool, staleGuests int64, err error)
 	DeletePool(ctx context.Context, id int64) error
 	ChangeAddresses(ctx context.Context, changes []broker.AddressChange) error
@@ -52,6 +56,8 @@ type Calls struct {
 	Store    broker.Store
 	Accounts Accounts
 	Queue    broker.Queue
+	// Nodes answers about nodes live.
+	Nodes LiveNodes
 	// Catalogue lists images that can be taken over.
 	Catalogue Catalogue
 	// Kinds lists driver names.
@@ -72,7 +78,7 @@ var (
 func (c *Calls) Routes() []route.Route {
 	var all []route.Route
 	for _, group := range [][]route.Route{
-		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.addressRoutes(),
+		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.consoleNodeRoutes(), c.nodeChangeRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
 	} {
 		all = append(all, group...)

@@ -61,22 +61,26 @@ func (c *Calls) setDiskSizes(ctx context.Context, _ *route.Call, request DiskSiz
 type SystemConfig struct {
 	LinuxSystemDiskSize int `json:"linuxSystemDiskSize" doc:"GB, for orders that name none"`
 	WinSystemDiskSize   int `json:"winSystemDiskSize" doc:"GB, for orders that name none"`
+	DeleteDays          int `json:"deleteDays" doc:"how long deleted machines stay in the recycle bin; 0 = not at all"`
 }
 
 func (c *Calls) allSettings(ctx context.Context, _ *route.Call, _ route.Nothing) (SystemConfig, error) {
 	settings, err := c.Broker.Settings(ctx)
-	return SystemConfig{LinuxSystemDiskSize: settings.LinuxDiskGB, WinSystemDiskSize: settings.WindowsDiskGB}, err
+	return SystemConfig{
+		LinuxSystemDiskSize: settings.LinuxDiskGB, WinSystemDiskSize: settings.WindowsDiskGB, DeleteDays: settings.DeleteDays,
+	}, err
 }
 
 // SystemConfigChange changes settings. Only these fields are taken, whatever else is sent.
 type SystemConfigChange struct {
 	LinuxSystemDiskSize *int `json:"linuxSystemDiskSize" rule:"min=1,max=16384" doc:"GB"`
 	WinSystemDiskSize   *int `json:"winSystemDiskSize" rule:"min=1,max=16384" doc:"GB"`
+	DeleteDays          *int `json:"deleteDays" rule:"min=0,max=3650" doc:"days in the recycle bin; 0 = destroyed at once"`
 }
 
 func (c *Calls) setSettings(ctx context.Context, call *route.Call, request SystemConfigChange) (SystemConfig, error) {
 	err := c.Broker.ChangeSettings(ctx, broker.SettingsChange{
-		LinuxDiskGB: request.LinuxSystemDiskSize, WindowsDiskGB: request.WinSystemDiskSize,
+		LinuxDiskGB: request.LinuxSystemDiskSize, WindowsDiskGB: request.WinSystemDiskSize, DeleteDays: request.DeleteDays,
 	})
 	if err != nil {
 		return SystemConfig{}, err

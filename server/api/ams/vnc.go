@@ -17,8 +17,8 @@ type VNCRequest struct {
 	Paging
 }
 
-// VNC issues a one-time link through every console proxy that is in use: one record, {name: url}, as the original answers.
-// ReasonVMNotRunning where the machine is off, ReasonNoConsoleNode where no proxy is registered.
+// VNC issues a one-time link through every console proxy that is in use and answers: one record, {name: url}, as the original answers.
+// ReasonVMNotRunning where the machine is off, ReasonNoConsoleNode where there is no such proxy.
 func (m *Machines) VNC(ctx context.Context, call *route.Call, request VNCRequest) (ShortList[map[string]string], error) {
 	var none ShortList[map[string]string]
 	vm, err := m.find(ctx, call, request.HostID)
@@ -34,7 +34,7 @@ func (m *Machines) VNC(ctx context.Context, call *route.Call, request VNCRequest
 	}
 	links := map[string]string{}
 	for _, node := range nodes {
-		if node.Disabled {
+		if node.Disabled || (node.Healthy != nil && !*node.Healthy) {
 			continue
 		}
 		// No ClientIP: a billing system asks for a customer whose address it does not tell.

@@ -124,3 +124,17 @@ func showConsole(t *testing.T, version, generate string) {
 	upid, _ := proxy["upid"].(string)
 	c.must(c.wait(upid), "OK")
 }
+
+func TestSendKey(t *testing.T) {
+	c := newClient(t, startLab(t, lab.Config{}))
+	const path = "/nodes/pve1/qemu/100"
+	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "100"), "OK")
+	if answer := c.call("PUT", path+"/sendkey", "key", "ctrl-alt-delete"); answer.Reason != "VM 100 not running" {
+		t.Errorf("stopped: %d %s", answer.Status, answer.Reason)
+	}
+	c.must(c.task("POST", path+"/status/start"), "OK")
+	c.ok("PUT", path+"/sendkey", "key", "ctrl-alt-delete")
+	if answer := c.call("PUT", path+"/sendkey", "key", "Ctrl Alt"); answer.Reason != "invalid parameter: Ctrl Alt" {
+		t.Errorf("unknown keys: %d %s", answer.Status, answer.Reason)
+	}
+}

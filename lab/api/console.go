@@ -291,14 +291,10 @@ func termProxy(r *Request) (any, error) {
 }
 
 func sendKey(r *Request) (any, error) {
-	guest, err := r.Cluster.Guest(r.Node, r.VMID)
-	if err != nil {
+	if err := rootOnly(r, "skiplock"); err != nil {
 		return nil, err
 	}
-	if !guest.Running() {
-		return nil, apierror.Die("VM %d not running", r.VMID)
-	}
-	return nil, nil
+	return nil, r.Cluster.SendKeys(r, r.Node, r.VMID, r.Params.Str("key"))
 }
 
 func monitor(r *Request) (any, error) {

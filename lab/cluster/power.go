@@ -359,3 +359,18 @@ func (c *Cluster) ResumeGuest(node string, vmid int, user string, options PowerO
 		return nil
 	})
 }
+
+// SendKeys presses keys in a guest, with its configuration lock held as qemu-server does.
+func (c *Cluster) SendKeys(ctx context.Context, node string, vmid int, keys string) error {
+	guest, err := c.Guest(node, vmid)
+	if err != nil {
+		return err
+	}
+	return c.Locked(ctx, vmid, func() error {
+		process := guest.Process()
+		if process == nil {
+			return guest.NotRunning()
+		}
+		return process.SendKeys(ctx, keys)
+	})
+}

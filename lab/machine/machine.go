@@ -119,6 +119,8 @@ type Process interface {
 	Resume(ctx context.Context) error
 	// Kill ends the guest at once (SIGTERM, then SIGKILL) and returns when it is gone.
 	Kill(ctx context.Context) error
+	// SendKeys presses keys together, named as QEMU's monitor does: ctrl-alt-delete. Unknown names are an error in QEMU's words.
+	SendKeys(ctx context.Context, keys string) error
 	// ResizeDisk tells the running guest about a larger disk, in bytes.
 	ResizeDisk(ctx context.Context, key string, size int64) error
 	// VNC opens a connection to the guest's RFB server (no authentication: the caller speaks for the password).

@@ -2,10 +2,12 @@ package qemu
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -157,6 +159,22 @@ func (p *Process) Pause(ctx context.Context) error {
 func (p *Process) Resume(ctx context.Context) error {
 	_, err := p.execute(ctx, "cont", nil)
 	return err
+}
+
+// SendKeys presses keys. Only the monitor for people knows their names; what it prints is an error.
+func (p *Process) SendKeys(ctx context.Context, keys string) error {
+	answer, err := p.execute(ctx, "human-monitor-command", map[string]string{"command-line": "sendkey " + keys})
+	if err != nil {
+		return err
+	}
+	var text string
+	if err := json.Unmarshal(answer, &text); err != nil {
+		return fmt.Errorf("QMP human-monitor-command: %w", err)
+	}
+	if text = strings.TrimSpace(text); text != "" {
+		return errors.New(text)
+	}
+	return nil
 }
 
 // VNC connects to the guest's RFB server.

@@ -78,6 +78,24 @@ func TestGuestSurvivesItsLab(t *testing.T) {
 	}
 }
 
+// TestSendKeys presses keys that QEMU knows, and one that it does not.
+func TestSendKeys(t *testing.T) {
+	guest := start(t, newBackend(t, ""), bareSpec(t, 115))
+	for _, fact := range []struct{ keys, problem string }{
+		{"ctrl-alt-delete", ""},
+		{"a", ""},
+		{"nosuchkey", "invalid parameter: nosuchkey"},
+	} {
+		problem := ""
+		if err := guest.SendKeys(t.Context(), fact.keys); err != nil {
+			problem = err.Error()
+		}
+		if problem != fact.problem {
+			t.Errorf("%s: %q, want %q", fact.keys, problem, fact.problem)
+		}
+	}
+}
+
 // TestHaltedGuest stops a guest together with its lab: the next lab learns of it once, and only of that.
 func TestHaltedGuest(t *testing.T) {
 	qemutest.Require(t)

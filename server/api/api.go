@@ -42,6 +42,7 @@ type Fleet interface {
 type Broker interface {
 	ams.Orders
 	admin.Broker
+	admin.Models
 }
 
 // Panel is the operator's web panel; *panel.Panel is one. It sees only requests that are in no route, and says which are its own.
@@ -165,7 +166,7 @@ func (c *Config) complete() error {
 func table(config Config) []route.Route {
 	machines := &ams.Machines{Orders: config.Broker, Store: config.Store, Live: config.Fleet, Links: config.Console}
 	forAdmins := admin.Calls{
-		Machines: machines, Broker: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
+		Machines: machines, Broker: config.Broker, Models: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
 		Catalogue: config.Catalogue, Nodes: config.Fleet, Kinds: config.Fleet.Kinds, Now: config.Now,
 	}
 	forBilling := billing.Calls{Machines: machines, Store: config.Store}

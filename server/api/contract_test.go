@@ -35,46 +35,68 @@ type example struct {
 // served are the documented calls that this API has, with what their example needs: ids of things that exist here, and a query
 // or path where the documentation shows none. "vm" stands for the id of a machine.
 var served = map[string]example{
-	"POST /{adminPath}/loginDo":                      {set: map[string]any{"username": "{username}", "password": "{password}"}},
-	"POST /{adminPath}/insertApiKey":                 {},
-	"GET /{adminPath}/selectApiByPage":               {},
-	"PUT /{adminPath}/disableApi/{id}":               {path: "disableApi/1"},
-	"PUT /{adminPath}/enableApi/{id}":                {path: "enableApi/1"},
-	"DELETE /{adminPath}/deleteApi":                  {path: "deleteApi?id=2"},
-	"POST /admin/insertNodeMaster":                   {path: "insertNodeMaster", set: map[string]any{"nodeName": "pve2"}},
-	"GET /{adminPath}/selectNodeByPage":              {},
-	"POST /{adminPath}/insertIpPoolByMask":           {set: map[string]any{"nodeId": 1, "gateway": "23.94.248.33"}}, // stocked has the example's pool
-	"POST /{adminPath}/insertIpPoolByRange":          {set: map[string]any{"poolId": 2}},
-	"GET /{adminPath}/selectIpPoolList":              {},
-	"GET /{adminPath}/selectIpListByPoolId":          {path: "selectIpListByPoolId?poolid=1&page=1&size=50"},
-	"POST /{adminPath}/insertOs":                     {set: map[string]any{"downType": 0}}, // the example says 37, the text 0 or 1
-	"GET /{adminPath}/selectOsByPage":                {},
-	"POST /{adminPath}/downloadOs":                   {set: map[string]any{"osId": 1, "nodeId": 1}},
-	"POST /{adminPath}/createVm":                     {set: map[string]any{"nodeid": 1}},
-	"GET /{adminPath}/getVmByPage":                   {},
-	"GET /{adminPath}/getVmByParam":                  {path: "getVmByParam?param=hostname&value=23"},
-	"GET /{adminPath}/getVmByPageOrderByCreateTime":  {},
-	"GET /{adminPath}/getVmByStatus":                 {path: "getVmByStatus?status=0"},
-	"GET /{adminPath}/getVmCount":                    {},
-	"GET /{adminPath}/getVmCountByStatus":            {path: "getVmCountByStatus?status=0"},
-	"GET /{adminPath}/getVmHostRrdData":              {path: "getVmHostRrdData?hostId=vm&timeframe=hour&cf=AVERAGE"},
-	"GET /{adminPath}/getVmHostInfo":                 {path: "getVmHostInfo?hostId=vm"},
-	"PUT /{adminPath}/power/{hostId}/{action}":       {path: "power/vm/stop"},
-	"PUT /{adminPath}/reinstall":                     {set: map[string]any{"hostId": "vm", "os": 1, "newPassword": "string"}},
-	"DELETE /{adminPath}/delete/{hostId}":            {path: "delete/vm"},
-	"GET /{adminPath}/{node}/getVnc":                 {path: "pve/getVnc?hostId=vm&page=1&size=5"},
-	"POST /api/v1/{nodeType}/cerateVM":               {},
-	"GET /api/v1/{nodeType}/getVmInfo":               {path: "/api/v1/pve/getVmInfo?hostId=vm"},
-	"PUT /api/v1/{nodeType}/power/{hostId}/{action}": {path: "/api/v1/pve/power/vm/stop"},
-	"PUT /api/v1/{nodeType}/reinstall":               {set: map[string]any{"hostId": "vm", "os": 1}},
-	"DELETE /api/v1/{nodeType}/delete/{hostId}":      {path: "/api/v1/pve/delete/vm"},
-	"PUT /api/v1/{nodeType}/updateVmConfig/renewal":  {set: map[string]any{"hostId": "vm", "expirationTime": 4102444800}}, // the example has 12 digits
-	"GET /api/v1/{node}/getVnc":                      {path: "/api/v1/pve/getVnc?hostId=vm&page=1&size=5"},
-	"GET /api/v1/status":                             {},
-	"GET /api/common/cpuType":                        {},
-	"GET /api/common/osType":                         {},
-	"GET /api/common/osArch":                         {},
-	"GET /api/common/version":                        {},
+	"POST /{adminPath}/loginDo":                     {set: map[string]any{"username": "{username}", "password": "{password}"}},
+	"POST /{adminPath}/insertApiKey":                {},
+	"GET /{adminPath}/selectApiByPage":              {},
+	"PUT /{adminPath}/disableApi/{id}":              {path: "disableApi/1"},
+	"PUT /{adminPath}/enableApi/{id}":               {path: "enableApi/1"},
+	"DELETE /{adminPath}/deleteApi":                 {path: "deleteApi?id=2"},
+	"POST /admin/insertNodeMaster":                  {path: "insertNodeMaster", set: map[string]any{"nodeName": "pve2"}},
+	"GET /{adminPath}/selectNodeByPage":             {},
+	"POST /{adminPath}/insertIpPoolByMask":          {set: map[string]any{"nodeId": 1, "gateway": "23.94.248.33"}}, // stocked has the example's pool
+	"POST /{adminPath}/insertIpPoolByRange":         {set: map[string]any{"poolId": 2}},
+	"GET /{adminPath}/selectIpPoolList":             {},
+	"GET /{adminPath}/selectIpListByPoolId":         {path: "selectIpListByPoolId?poolid=1&page=1&size=50"},
+	"POST /{adminPath}/insertOs":                    {set: map[string]any{"downType": 0}}, // the example says 37, the text 0 or 1
+	"GET /{adminPath}/selectOsByPage":               {},
+	"POST /{adminPath}/downloadOs":                  {set: map[string]any{"osId": 1, "nodeId": 1}},
+	"POST /{adminPath}/createVm":                    {set: map[string]any{"nodeid": 1}},
+	"GET /{adminPath}/getVmByPage":                  {},
+	"GET /{adminPath}/getVmByParam":                 {path: "getVmByParam?param=hostname&value=23"},
+	"GET /{adminPath}/getVmByPageOrderByCreateTime": {},
+	"GET /{adminPath}/getVmByStatus":                {path: "getVmByStatus?status=0"},
+	"GET /{adminPath}/getVmCount":                   {},
+	"GET /{adminPath}/getVmCountByStatus":           {path: "getVmCountByStatus?status=0"},
+	"GET /{adminPath}/getVmHostRrdData":             {path: "getVmHostRrdData?hostId=vm&timeframe=hour&cf=AVERAGE"},
+	"POST /{adminPath}/addConfiguretemplate":        {},
+	"PUT /{adminPath}/updateConfiguretemplate": {set: map[string]any{ // the example is made of zeros and "string"
+		"configureTemplateId": 1, "sockets": 1, "cores": 1, "threads": 1, "cpu": "host", "arch": "x86_64", "acpi": "1", "memory": 512,
+		"storage": "auto", "systemDiskSize": 40, "dataDisk": `{"1":40}`,
+	}},
+	"DELETE /{adminPath}/deleteConfiguretemplate/{id}": {path: "deleteConfiguretemplate/1"},
+	"GET /{adminPath}/getConfiguretemplateByPage":      {},
+	"POST /{adminPath}/addCpuInfo":                     {},
+	"DELETE /{adminPath}/deleteCpuInfo":                {set: map[string]any{"id": 2}},
+	"PUT /{adminPath}/updateCpuInfo":                   {set: map[string]any{"id": 1, "level": "0xEC", "xlevel": "0x8000001E", "vendor": "GenuineIntel"}},
+	"GET /{adminPath}/selectCpuInfo":                   {path: "selectCpuInfo?id=1"},
+	"GET /{adminPath}/selectCpuInfoPage":               {},
+	"POST /{adminPath}/addSmbiosInfo":                  {},
+	"DELETE /{adminPath}/deleteSmbiosInfo":             {set: map[string]any{"id": 3}},
+	"PUT /{adminPath}/updateSmbiosInfo":                {set: map[string]any{"id": 1, "type": "0", "model": map[string]any{"version": "1"}}},
+	"GET /{adminPath}/getSmbiosInfo":                   {path: "getSmbiosInfo?id=1"},
+	"GET /{adminPath}/getSmbiosInfoList":               {},
+	"POST /{adminPath}/addModelGroup":                  {set: map[string]any{"cpuModel": 1, "smbiosModel": "1"}},
+	"DELETE /{adminPath}/deleteModelGroup":             {set: map[string]any{"id": 1}},
+	"PUT /{adminPath}/updateModelGroup":                {set: map[string]any{"id": 1, "cpuModel": 1, "smbiosModel": "1"}},
+	"GET /{adminPath}/getModelGroup":                   {path: "getModelGroup?modelGroupId=1"},
+	"GET /{adminPath}/getModelGroupPage":               {},
+	"GET /{adminPath}/getVmHostInfo":                   {path: "getVmHostInfo?hostId=vm"},
+	"PUT /{adminPath}/power/{hostId}/{action}":         {path: "power/vm/stop"},
+	"PUT /{adminPath}/reinstall":                       {set: map[string]any{"hostId": "vm", "os": 1, "newPassword": "string"}},
+	"DELETE /{adminPath}/delete/{hostId}":              {path: "delete/vm"},
+	"GET /{adminPath}/{node}/getVnc":                   {path: "pve/getVnc?hostId=vm&page=1&size=5"},
+	"POST /api/v1/{nodeType}/cerateVM":                 {},
+	"GET /api/v1/{nodeType}/getVmInfo":                 {path: "/api/v1/pve/getVmInfo?hostId=vm"},
+	"PUT /api/v1/{nodeType}/power/{hostId}/{action}":   {path: "/api/v1/pve/power/vm/stop"},
+	"PUT /api/v1/{nodeType}/reinstall":                 {set: map[string]any{"hostId": "vm", "os": 1}},
+	"DELETE /api/v1/{nodeType}/delete/{hostId}":        {path: "/api/v1/pve/delete/vm"},
+	"PUT /api/v1/{nodeType}/updateVmConfig/renewal":    {set: map[string]any{"hostId": "vm", "expirationTime": 4102444800}}, // the example has 12 digits
+	"GET /api/v1/{node}/getVnc":                        {path: "/api/v1/pve/getVnc?hostId=vm&page=1&size=5"},
+	"GET /api/v1/status":                               {},
+	"GET /api/common/cpuType":                          {},
+	"GET /api/common/osType":                           {},
+	"GET /api/common/osArch":                           {},
+	"GET /api/common/version":                          {},
 }
 
 // free are places in replies whose keys are data: they may differ from the example's.
@@ -83,6 +105,7 @@ var free = map[string]bool{
 	"data.records[].current.data": true, "data.current.data": true, "data.rrddata.data[]": true, // the hypervisor's own
 	"data[]":               true, // of getVmHostRrdData
 	"data.data[]":          true, // file names of the catalogue
+	"data.records[].model": true, // fields of an SMBIOS table
 	"data.vmhost.dataDisk": true, "data.os.nodeStatus": true,
 }
 
@@ -153,6 +176,13 @@ func documentedFixture(t *testing.T) (f *fixture, machine int64) {
 	answers := 0
 	node.Daemon = broker.Daemon{URL: "https://192.0.2.10:7600", Secret: "s", Status: &answers}
 	check(t, f.store.UpdateNode(t.Context(), node))
+	for _, made := range [][2]string{
+		{"addConfiguretemplate", `{"name":"small","cores":2}`}, {"addCpuInfo", `{"name":"A","family":6,"model":97,"stepping":2,"level":"0xEC","xlevel":"0x8000001E","vendor":"GenuineIntel","l3Cache":true}`},
+		{"addCpuInfo", `{"name":"B"}`}, {"addSmbiosInfo", `{"type":0,"model":{"version":"Intel-Core"},"info":"BIOS"}`}, {"addSmbiosInfo", `{"type":1,"model":{"product":"X"},"info":"system"}`},
+		{"addSmbiosInfo", `{"type":2,"model":{"product":"Y"},"info":"board"}`}, {"addModelGroup", `{"cpuModel":1,"smbiosModel":"1","info":"PC"}`}, {"addModelGroup", `{"smbiosModel":"2","info":"system only"}`},
+	} {
+		f.admin(t, "POST", made[0], made[1])
+	}
 	vm := f.order(t, `{"nodeid":1,"os":1,"dataDisk":{"1":40}}`)
 	f.setStatus(t, vm.HostID, broker.VMRunning)
 	now := time.Now().UTC()

@@ -225,14 +225,16 @@ type fakeFleet struct {
 	hangs        atomic.Bool
 	inspected    atomic.Pointer[broker.Cluster]
 	asked        atomic.Value // timeframe and consolidation of the last history
+	lacks        atomic.Pointer[broker.Capability]
 }
 
 func newFakeFleet() *fakeFleet { return &fakeFleet{} }
 
 func (f *fakeFleet) Kinds() []string { return []string{"pve"} }
 func (f *fakeFleet) Forget(int64)    {}
-func (f *fakeFleet) Supports(context.Context, int64, broker.Capability) bool {
-	return true
+func (f *fakeFleet) Supports(_ context.Context, _ int64, capability broker.Capability) bool {
+	lacks := f.lacks.Load()
+	return lacks == nil || *lacks != capability
 }
 
 func (f *fakeFleet) Inspect(_ context.Context, cluster *broker.Cluster) (*broker.ClusterReport, error) {

@@ -29,17 +29,24 @@ const (
 // The same idempotency key with the same request gives the same VM again (with the create task); with another request Exists
 // (ReasonOrderDiffers). A key is free again when its VM was undone or deleted.
 func (b *Broker) PlaceOrder(ctx context.Context, request OrderRequest, actor Actor) (*VM, *Task, error) {
-	spec, err := b.specification(&request)
-	if err != nil {
+	if err := checkName(&request, nil); err != nil {
 		return nil, nil, err
 	}
 	fingerprint, err := orderFingerprint(request)
 	if err != nil {
 		return nil, nil, err
 	}
+	// Before the plan is looked up: it may have changed since an order that is sent again.
 	vm, task, err := b.earlierOrder(ctx, request, fingerprint, actor)
 	if vm != nil || err != nil {
 		return vm, task, err
+	}
+	if err := b.withPlan(ctx, &request); err != nil {
+		return nil, nil, err
+	}
+	spec, err := b.specification(&request)
+	if err != nil {
+		return nil, nil, err
 	}
 	plan, err := b.planOrder(ctx, request, spec)
 	if err != nil {
@@ -144,6 +151,9 @@ func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpe
 		}
 	}
 	if err := b.chooseStorages(ctx, plan); err != nil {
+		return nil, err
+	}
+	if err := b.chooseModels(ctx, request, plan); err != nil {
 		return nil, err
 	}
 	if err := b.checkBridge(ctx, request.Bridge, node, plan.spec.Bridge); err != nil {

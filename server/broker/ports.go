@@ -26,6 +26,7 @@ type Tx interface {
 	ImageStore
 	AddressStore
 	VMStore
+	ModelStore
 	TaskStore
 	AccountStore
 	ConsoleStore

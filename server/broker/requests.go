@@ -70,6 +70,7 @@ type OrderRequest struct {
 	Kind                          string // {nodeType}
 	NodeID                        int64
 	IdempotencyKey                string // "" = none
+	PlanID                        int64  // 0 = none
 	Hostname                      string
 	Sockets, Cores, Threads       *int
 	CPUPercent                    *int // AMS cpuUnits: limit in percent of the ordered cores; nil or 0 = unlimited
@@ -93,7 +94,9 @@ type OrderRequest struct {
 	Password                      string
 	SSHKeys                       []string
 	// Addresses asked for by name; an empty entry means "any free one".
-	Addresses            []string
+	Addresses []string
+	// CPUModel and ModelGroup name hardware models; nil and 0 = none. A group goes before a CPU model.
+	CPUModel, ModelGroup *int64
 	IPv4Count, IPv6Count *int
 	Nameserver           string
 	ExpiresAt            *time.Time
@@ -154,6 +157,8 @@ const (
 	CapabilityGuestAgent    Capability = "guest_agent"
 	CapabilityHistory       Capability = "history"
 	CapabilityImageFetch    Capability = "image_fetch"
+	// CapabilityArguments: guests can be given raw QEMU arguments (PVE: with the password of root@pam only).
+	CapabilityArguments Capability = "arguments"
 )
 
 // Fleet is what the domain needs from live hypervisors. Every call is bounded (10 s) and returns *Error.

@@ -136,6 +136,10 @@ type VMSpec struct {
 	Nameserver   string      `json:"nameserver"`
 	Addresses    []VMAddress `json:"addresses"`
 	SSHKeys      []string    `json:"sshKeys,omitempty"`
+	// PlanID, CPUModel and ModelGroup are what was ordered by; nil = none.
+	PlanID     *int64 `json:"planId,omitempty"`
+	CPUModel   *int64 `json:"cpuModel,omitempty"`
+	ModelGroup *int64 `json:"modelGroup,omitempty"`
 }
 
 // DataDisk is an additional disk. Number 1 is scsi1.

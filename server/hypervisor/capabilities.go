@@ -15,6 +15,8 @@ func (c Capabilities) Has(capability broker.Capability) bool {
 		return c.History
 	case broker.CapabilityImageFetch:
 		return c.ImageFetch
+	case broker.CapabilityArguments:
+		return c.Arguments
 	}
 	return false
 }

@@ -56,6 +56,7 @@ func CheckSpec(spec GuestSpec) error {
 		func() error { return checkPercent(spec.Limits.CPUPercent) },
 		func() error { return checkDisks(spec.Disks) },
 		func() error { return checkCloudInit(spec.CloudInit) },
+		func() error { return checkHardware(spec.Hardware) },
 	}
 	if spec.CloudInit != nil {
 		checks = append(checks, func() error { return checkWord("cloudInitStorage", spec.CloudInitStorage) })

@@ -144,7 +144,7 @@ type Info struct {
 // Capabilities that not every hypervisor has. A false one makes API and panel say "not supported by this hypervisor".
 type Capabilities struct {
 	SuspendToDisk, Snapshots, Templates, CPULimit, IOLimits, BandwidthLimit, NestedVirtualization, SMBIOS, CPUModels bool
-	GuestAgent, History, ImageFetch, Architectures                                                                   bool
+	GuestAgent, History, ImageFetch, Architectures, Arguments                                                        bool
 }
 
 // Probe is the result of the check at cluster add.
@@ -295,6 +295,8 @@ type GuestSpec struct {
 	Disks      []DiskSpec // the first is the system disk
 	NICs       []NICSpec
 	CloudInit  *CloudInit // nil = the image has none
+	// Hardware is what the guest is shown instead of the hypervisor's own; Unsupported where it NeedsArguments and Arguments is false.
+	Hardware broker.GuestHardware
 	// CloudInitStorage holds the cloud-init drive.
 	CloudInitStorage string
 	Description      string

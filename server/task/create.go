@@ -165,6 +165,9 @@ func (w *Workflows) guestSpec(ctx context.Context, subject *subject) (hypervisor
 		NICs:             []hypervisor.NICSpec{{MAC: vm.Spec.MAC, Bridge: vm.Spec.Bridge, RateMbps: vm.Spec.BandwidthMbps}},
 		CloudInitStorage: vm.Spec.Storage, Description: fmt.Sprintf("Gantry VM %d", vm.ID),
 	}
+	if spec.Hardware, err = broker.ReadHardware(ctx, w.store, vm.Spec.CPUModel, vm.Spec.ModelGroup); err != nil {
+		return hypervisor.GuestSpec{}, err
+	}
 	if !imageCopy.ByDaemon {
 		spec.Disks = append(spec.Disks, systemDisk(vm, imageCopy.Volume))
 	}

@@ -53,6 +53,7 @@ type Broker interface {
 type Calls struct {
 	Machines *ams.Machines
 	Broker   Broker
+	Models   Models
 	Store    broker.Store
 	Accounts Accounts
 	Queue    broker.Queue

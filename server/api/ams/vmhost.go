@@ -90,6 +90,7 @@ func VMHostOf(vm *broker.VM, secrets bool) VMHost {
 	}
 	host := VMHost{
 		ID: vm.ID, NodeID: vm.NodeID, VMID: vm.VMID, Name: vm.Name,
+		ConfigureTemplateID: spec.PlanID, CPUModel: spec.CPUModel, ModelGroup: spec.ModelGroup,
 		Sockets: spec.Sockets, Cores: spec.Cores, Threads: spec.Threads,
 		Devirtualization: spec.Devirtualization, KVM: spec.KVM, CPU: spec.CPUType, CPUUnits: limit(spec.CPUPercent),
 		BandwidthOfIO: limit(spec.IO.ReadMBps) * 1024, FlowLimit: limit(spec.TrafficBytes),

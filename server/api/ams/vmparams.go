@@ -60,12 +60,6 @@ type VMParams struct {
 
 // Order turns the parameters into an order. What needs no more than the request itself is checked by the broker.
 func (p *VMParams) Order(call *route.Call) (broker.OrderRequest, error) {
-	if p.ConfigureTemplateID != nil && *p.ConfigureTemplateID > 0 {
-		failure := broker.Because(broker.NotFound, broker.ReasonPlanNotFound, *p.ConfigureTemplateID)
-		failure.Field = "configureTemplateId"
-		return broker.OrderRequest{}, failure
-	}
-	p.warnOfModels(call)
 	order := broker.OrderRequest{
 		Kind: call.Kind, NodeID: p.NodeID, IdempotencyKey: call.IdempotencyKey, Hostname: p.Hostname,
 		Sockets: p.Sockets, Cores: p.Cores, Threads: p.Threads, CPUPercent: p.CPUUnits, CPUType: p.CPU,
@@ -77,7 +71,10 @@ func (p *VMParams) Order(call *route.Call) (broker.OrderRequest, error) {
 		},
 		Bridge: p.Bridge, BandwidthMbps: p.Bandwidth, TrafficGB: p.TrafficGB, OnBoot: p.OnBoot, Image: p.Image,
 		OSFamily: p.OSFamily, Username: p.Username, Password: p.Password, Addresses: p.Addresses,
-		IPv4Count: p.IPv4Count, IPv6Count: p.IPv6Count, Nameserver: strings.ReplaceAll(p.Nameserver, ",", " "),
+		CPUModel: p.CPUModel, ModelGroup: p.ModelGroup, IPv4Count: p.IPv4Count, IPv6Count: p.IPv6Count, Nameserver: strings.ReplaceAll(p.Nameserver, ",", " "),
+	}
+	if p.ConfigureTemplateID != nil {
+		order.PlanID = *p.ConfigureTemplateID
 	}
 	if p.CPUUnits != nil && *p.CPUUnits > 100 { // the original's default is 1024: more than all there is, so no limit
 		order.CPUPercent = nil
@@ -97,16 +94,6 @@ func (p *VMParams) Order(call *route.Call) (broker.OrderRequest, error) {
 		order.ExpiresAt = &p.Expires.Time
 	}
 	return order, nil
-}
-
-// warnOfModels: hardware models do not exist yet, and the documented example names one.
-func (p *VMParams) warnOfModels(call *route.Call) {
-	if p.CPUModel != nil && *p.CPUModel > 0 {
-		call.Warn("cpuModel: there are no CPU models, %d has no effect", *p.CPUModel)
-	}
-	if p.ModelGroup != nil && *p.ModelGroup > 0 {
-		call.Warn("modelGroup: there are no model groups, %d has no effect", *p.ModelGroup)
-	}
 }
 
 // Timestamp reads a Unix time in seconds (10 digits) or milliseconds (13 digits). 0 means "not sent".

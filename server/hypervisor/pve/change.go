@@ -22,6 +22,9 @@ func (d *driver) CreateGuest(ctx context.Context, spec hypervisor.GuestSpec) (hy
 	if spec.KVM && !d.offersKVM(ctx, spec.Ref.Node) {
 		spec = withoutKVM(spec)
 	}
+	if spec.Hardware.NeedsArguments() && !d.options.argumentsAllowed() {
+		return hypervisor.Operation{}, broker.Because(broker.Unsupported, broker.ReasonUnsupported, "raw QEMU arguments, which only root@pam with its password may set")
+	}
 	parameters, err := createParameters(spec)
 	if err != nil {
 		return hypervisor.Operation{}, err

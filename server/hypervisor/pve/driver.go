@@ -78,6 +78,7 @@ func (d *driver) Info() hypervisor.Info {
 	return hypervisor.Info{Kind: "pve", Capabilities: hypervisor.Capabilities{
 		SuspendToDisk: true, CPULimit: true, IOLimits: true, BandwidthLimit: true,
 		NestedVirtualization: true, SMBIOS: true, CPUModels: true, GuestAgent: true, History: true, ImageFetch: true, Architectures: true,
+		Arguments: d.options.argumentsAllowed(),
 	}}
 }
 

@@ -24,7 +24,7 @@ func createParameters(spec hypervisor.GuestSpec) (map[string]any, error) {
 		return nil, err
 	}
 	parameters := map[string]any{
-		"vmid": spec.Ref.ID, "name": spec.Name, "smbios1": "uuid=" + spec.Ref.Owner, "tags": ownerTag,
+		"vmid": spec.Ref.ID, "name": spec.Name, "smbios1": smbios(spec), "tags": ownerTag,
 		"sockets": spec.Sockets, "cores": spec.Cores, "memory": strconv.Itoa(spec.MemoryMB),
 		"ostype": osType(spec.OSFamily), "onboot": flag(spec.OnBoot), "acpi": flag(spec.ACPI), "kvm": flag(spec.KVM),
 		// One controller a disk, each with its own thread: PVE's own panel makes guests so since 7.3. With virtio-scsi-pci all
@@ -36,6 +36,9 @@ func createParameters(spec hypervisor.GuestSpec) (map[string]any, error) {
 	}
 	if model := cpuType(spec); model != "" {
 		parameters["cpu"] = model
+	}
+	if arguments := spec.Arguments(); len(arguments) > 0 {
+		parameters["args"] = shellWords(arguments)
 	}
 	if limit != "" {
 		parameters["cpulimit"] = limit

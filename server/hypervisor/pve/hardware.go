@@ -1,0 +1,39 @@
+package pve
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"gantry/server/broker"
+	"gantry/server/hypervisor"
+)
+
+// argumentsAllowed: PVE lets nobody but root@pam itself set args, not even its tokens (PVE::API2::Qemu, check_vm_modify_config_perm).
+func (o options) argumentsAllowed() bool { return o.tokenID == "" && o.user == "root@pam" }
+
+// smbios is the value of smbios1: the owner mark, and the system table with its values in base64, so that none can be read as
+// another option.
+func smbios(spec hypervisor.GuestSpec) string {
+	value := properties{{"uuid", spec.Ref.Owner}}
+	table := spec.SystemTable()
+	if len(table) == 0 {
+		return value.String()
+	}
+	value = value.with("base64", "1")
+	for _, field := range broker.SMBIOSFields()[1] {
+		if text := table[field]; text != "" {
+			value = value.with(field, base64.StdEncoding.EncodeToString([]byte(text)))
+		}
+	}
+	return value.String()
+}
+
+// shellWords writes arguments so that Perl's Text::ParseWords::shellwords, which PVE splits args with, gives them back: inside single
+// quotes nothing but a single quote is special, and that one is put into double quotes.
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
+	}
+	return strings.Join(quoted, " ")
+}

@@ -56,10 +56,14 @@ web: web/dist/.built ## the web pages
 .PHONY: image
 image: $(IMAGE) ## the tiny cloud image that demo and tests boot
 
-# The tests' own output comes last. -p 2: packages start databases, machines and browsers of their own.
+# The tests' own output comes last. -p 2: packages start databases, machines and browsers of their own. The proofs over several
+# programs start those as users do, without the race detector, and one after the other.
+END_TO_END := gantry/internal/endtoend
+
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
-	@CGO_ENABLED=1 go test -race -p 2 -timeout 20m ./...
+	@go test -race -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
+	@go test -p 1 -timeout 20m ./internal/endtoend/...
 
 .PHONY: bench
 bench: build $(IMAGE) ## measure, write docs/PERFORMANCE.md; BENCH=REGEXP measures some sections only

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	golibvirt "github.com/digitalocean/go-libvirt"
+
 	"gantry/server/broker"
 	"gantry/server/hypervisor"
 )
@@ -23,7 +25,9 @@ type driver struct {
 	host struct {
 		sync.Mutex
 		facts *hostFacts
-		times cpuTimes // at the last Inventory
+		// At the last Inventory.
+		times  cpuTimes
+		guests map[golibvirt.UUID]processorTime
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 
@@ -23,7 +24,7 @@ const (
 	statsBlock   = 32
 )
 
-// Inventory takes one call for all guests and four for the node. Foreign domains are in it, with ids of their own (foreignID).
+// Inventory takes two calls for all guests and four for the node. Foreign domains are in it, with ids of their own (foreignID).
 func (d *driver) Inventory(ctx context.Context) (hypervisor.Inventory, error) {
 	facts, err := d.facts(ctx)
 	if err != nil {
@@ -37,6 +38,10 @@ func (d *driver) Inventory(ctx context.Context) (hypervisor.Inventory, error) {
 	if err != nil {
 		return hypervisor.Inventory{}, err
 	}
+	saved, err := d.saved(ctx)
+	if err != nil {
+		return hypervisor.Inventory{}, err
+	}
 	out := hypervisor.Inventory{At: d.now(), Nodes: []hypervisor.NodeState{node}}
 	rows := make(map[golibvirt.UUID]statsRow, len(stats))
 	domains := make([]golibvirt.Domain, 0, len(stats))
@@ -44,10 +49,15 @@ func (d *driver) Inventory(ctx context.Context) (hypervisor.Inventory, error) {
 		domains = append(domains, each.Dom)
 		rows[each.Dom.UUID] = rowOf(each.Params)
 	}
+	usage := d.usage(rows, out.At)
 	byID := identify(domains)
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		domain := byID[id]
 		summary := rows[domain.UUID].summary()
+		if saved[domain.UUID] && summary.Power == hypervisor.PowerStopped {
+			summary.Power = hypervisor.PowerSuspended
+		}
+		summary.CPU = usage[domain.UUID]
 		summary.ID, summary.Node, summary.Name = id, facts.name, ""
 		if id >= foreignBase {
 			summary.Name = domain.Name // the name of one of ours is its title, which this call does not tell
@@ -62,6 +72,44 @@ func (d *driver) stats(ctx context.Context, domains []golibvirt.Domain) ([]golib
 		// Nowait: a guest whose job hangs is told from what libvirtd has, without waiting for it.
 		return l.ConnectGetAllDomainStats(domains, statsState|statsCPU|statsBalloon|statsVCPU|statsNet|statsBlock, uint32(golibvirt.ConnectGetAllDomainsStatsNowait))
 	})
+}
+
+// saved are the guests that are suspended to disk.
+func (d *driver) saved(ctx context.Context) (map[golibvirt.UUID]bool, error) {
+	domains, err := read(ctx, d.client, func(l *rpc) ([]golibvirt.Domain, error) {
+		domains, _, err := l.ConnectListAllDomains(1, golibvirt.ConnectListDomainsManagedsave)
+		return domains, err
+	})
+	out := map[golibvirt.UUID]bool{}
+	for _, each := range domains {
+		out[each.UUID] = true
+	}
+	return out, err
+}
+
+// processorTime is what a guest's processors had run at a time.
+type processorTime struct {
+	at          time.Time
+	nanoseconds int64
+}
+
+// usage is the part of their processors that guests used since the inventory before; 0 for one that is seen for the first time. What is
+// kept for it is only the last inventory's: after a restart the first one shows no load.
+func (d *driver) usage(rows map[golibvirt.UUID]statsRow, at time.Time) map[golibvirt.UUID]float64 {
+	d.host.Lock()
+	defer d.host.Unlock()
+	out := make(map[golibvirt.UUID]float64, len(rows))
+	now := make(map[golibvirt.UUID]processorTime, len(rows))
+	for id, row := range rows {
+		now[id] = processorTime{at, row.number("cpu.time")}
+		before, known := d.host.guests[id]
+		wall := at.Sub(before.at).Nanoseconds() * max(row.number("vcpu.current"), 1)
+		if spent := now[id].nanoseconds - before.nanoseconds; known && wall > 0 && spent > 0 {
+			out[id] = min(float64(spent)/float64(wall), 1)
+		}
+	}
+	d.host.guests = now
+	return out
 }
 
 // statsRow is a guest's figures by their names (virConnectGetAllDomainStats(3)).

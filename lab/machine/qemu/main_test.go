@@ -89,7 +89,7 @@ func endGuest(t *testing.T, spec machine.Spec) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	guest, err := backend.Attach(ctx, spec)
-	if errors.Is(err, machine.ErrNotRunning) {
+	if errors.Is(err, machine.ErrNotRunning) || errors.Is(err, machine.ErrHalted) {
 		return
 	}
 	if err == nil {

@@ -71,6 +71,7 @@ type labSettings struct {
 	StatusInterval    time.Duration  `yaml:"status_interval"`
 	UnauthorizedDelay time.Duration  `yaml:"unauthorized_delay"`
 	TimeScale         float64        `yaml:"time_scale"`
+	CleanupLock       bool           `yaml:"cleanup_lock"`
 	ControlListen     string         `yaml:"control_listen"`
 	ControlToken      string         `yaml:"control_token" secret:"true"`
 	Log               logging.Config `yaml:"log"`
@@ -80,7 +81,7 @@ func defaultLabSettings() labSettings {
 	return labSettings{
 		Listen: "127.0.0.1:8006", DataDir: "/var/lib/gantry/lab", PVE: "9", Nodes: 1, BridgeAddress: "10.99.99.1/24",
 		NodeCPUs: 64, NodeMemory: 512 << 30, StatusInterval: 10 * time.Second, UnauthorizedDelay: 3 * time.Second, TimeScale: 1,
-		Log: logging.DefaultConfig(),
+		CleanupLock: true, Log: logging.DefaultConfig(),
 	}
 }
 
@@ -122,7 +123,7 @@ func (s labSettings) config(log *slog.Logger) lab.Config {
 	settings := lab.Config{
 		Version: s.PVE, Listen: s.Listen, DataDir: s.DataDir,
 		Bridges:   []lab.Bridge{{Name: "vmbr0", CIDR: s.BridgeAddress}},
-		TimeScale: s.TimeScale, StatusInterval: orNone(s.StatusInterval), UnauthorizedDelay: orNone(s.UnauthorizedDelay),
+		TimeScale: s.TimeScale, NoCleanupLock: !s.CleanupLock, StatusInterval: orNone(s.StatusInterval), UnauthorizedDelay: orNone(s.UnauthorizedDelay),
 		Latency: s.Latency, RootPassword: s.RootPassword, NodeCPUs: s.NodeCPUs, NodeMemory: s.NodeMemory,
 		KVM:           true, // as on every real node; QEMU guests fall back to emulation where this machine has none
 		ControlListen: s.ControlListen, ControlToken: s.ControlToken, Logger: log,

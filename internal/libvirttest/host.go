@@ -91,7 +91,6 @@ func (h *Host) start() error {
 	h.process.SysProcAttr = &syscall.SysProcAttr{
 		// As process 1 of its own process namespace it takes QEMU and libvirtd with it, however it ends.
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
-		Pdeathsig:  syscall.SIGKILL,
 	}
 	if h.control, err = h.process.StdinPipe(); err != nil {
 		return err
@@ -179,7 +178,7 @@ func (h *Host) tell(t testing.TB, word string) {
 // Stop ends libvirtd and all guests, and removes their files.
 func (h *Host) Stop() error {
 	if h.process != nil {
-		_ = h.control.Close() // the inside ends with it
+		_ = h.control.Close() // the inside ends with it, as it does when the test process is killed
 		select {
 		case <-h.ended:
 		case <-time.After(patience):

@@ -33,10 +33,12 @@ var configuration = map[string]string{
 
 // inside is process 1 of the namespaces: it prepares the folders, starts libvirtd and obeys the test process.
 func inside() int {
-	if err := serve(os.Getenv(stageVariable)); err != nil {
+	folder := os.Getenv(stageVariable)
+	if err := serve(folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	_ = os.RemoveAll(folder) // the test process does it, too, unless it was killed
 	return 0
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/digitalocean/go-libvirt/socket"
@@ -118,17 +119,14 @@ func (s *stream) handshake(gone <-chan struct{}) error {
 	if !ok {
 		return errNotLibvirt
 	}
-	for _, kind := range kinds {
-		if kind == authNone {
-			break
-		}
-		if kind != authPolkit {
-			return broker.Errorf(broker.HypervisorAuth, "libvirtd wants an authentication that is not supported (%d)", kind)
-		}
+	switch {
+	case len(kinds) == 0 || slices.Contains(kinds, authNone):
+	case slices.Contains(kinds, authPolkit):
 		if _, err := s.call(gone, procPolkit, nil); err != nil {
 			return err
 		}
-		break
+	default:
+		return broker.Errorf(broker.HypervisorAuth, "libvirtd wants an authentication that is not supported (%d)", kinds[0])
 	}
 	var open bytes.Buffer
 	_ = binary.Write(&open, binary.BigEndian, uint32(1)) // a name is given

@@ -34,6 +34,8 @@ const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? ''
 
 function show(state: State, title: string, text = '', detail = ''): void {
   document.body.dataset['state'] = state
+  // A page that embeds this one learns that it was let in, and how the console stands.
+  if (parent !== window) parent.postMessage({ console: state }, '*')
   status.textContent = title
   noticeTitle.textContent = title
   noticeText.textContent = text

@@ -35,7 +35,11 @@ func (a *attempt) commit(outcome Outcome) bool {
 		if !waits {
 			next.RunAfter = earlier(next.Deadline, now.Add(outcome.After))
 		}
-		saved, goOn := a.saveOrFail(next, outcome.Commit, nil, "")
+		var history *broker.TaskStep
+		if warnings := a.warnings(); warnings != "" {
+			history = a.history("done", warnings) // the step goes on to its next operation
+		}
+		saved, goOn := a.saveOrFail(next, outcome.Commit, history, "")
 		if saved && waits {
 			a.engine.watchers.watch(a.task, firstLook)
 		}

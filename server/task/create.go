@@ -99,7 +99,7 @@ func (w *Workflows) adoptCreate(ctx context.Context, run *Run, subject *subject,
 		if err != nil && !broker.Is(err, broker.NotFound) {
 			return Outcome{}, false, err
 		}
-		if err == nil && !broker.Is(ended.Err, broker.UnknownOutcome) {
+		if err == nil && ended.Err == nil { // one that failed shows in what it left
 			state.Proof = operation
 			return Outcome{State: state, Wait: operation, Note: "took up a create whose reply was lost"}, true, nil
 		}

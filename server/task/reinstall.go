@@ -111,7 +111,9 @@ func (w *Workflows) stopForReinstall(ctx context.Context, run *Run) (Outcome, er
 		return Outcome{}, err
 	}
 	if !state.Looked {
-		state.Looked, state.WasRunning = true, guest.Power == hypervisor.PowerRunning
+		// An earlier attempt may have stopped it without being able to say that it ran.
+		ranBefore := run.Attempt > 1 && state.Before == broker.VMRunning
+		state.Looked, state.WasRunning = true, guest.Power == hypervisor.PowerRunning || ranBefore
 		state.Old = map[string]string{}
 		for _, key := range replacedDisks(subject.vm, state.ResetDataDisks) {
 			state.Old[key] = volumeOf(guest, key)

@@ -63,15 +63,14 @@ func (w *Workflows) lateCreate(ctx context.Context, run *Run, subject *subject, 
 // removeGuest takes the next step towards a guest that is gone: stop, delete, look. The zero Outcome means that it was seen gone,
 // or that what is there is not ours. proof is the operation that created it, if known.
 func (w *Workflows) removeGuest(ctx context.Context, run *Run, subject *subject, state removal, proof hypervisor.Operation) (Outcome, removal, error) {
-	if run.Result != nil && state.Awaited != "" && run.Result.Err != nil && !broker.Is(run.Result.Err, broker.NotFound) {
-		return Outcome{}, state, run.Result.Err
-	}
 	guest, err := subject.find(ctx)
 	switch {
 	case broker.Is(err, broker.NotFound):
 		return Outcome{}, state, nil
 	case err != nil:
 		return Outcome{}, state, err
+	case run.Result != nil && state.Awaited != "" && run.Result.Err != nil && !broker.Is(run.Result.Err, broker.NotFound):
+		return Outcome{}, state, run.Result.Err
 	case guest.Incomplete || (guest.Owner == "" && !proof.Done()):
 		return w.clearStale(ctx, subject, state, proof)
 	case guest.Owner != subject.vm.Owner:

@@ -30,7 +30,7 @@ func TestNodeLosesPowerAtEachBorder(t *testing.T) {
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				_, _, places := i.carryOut(t, each, undo, undisturbed)
+				_, _, places := i.carryOut(t, each, trial{undo: undo})
 				for _, at := range places {
 					if at.Undo == undo {
 						t.Run(direction+"/"+at.String(), func(t *testing.T) { i.powerCut(t, each, undo, at) })
@@ -48,7 +48,7 @@ func TestNodeLosesPowerDuringItsTasks(t *testing.T) {
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				_, _, places := i.carryOut(t, each, undo, undisturbed)
+				_, _, places := i.carryOut(t, each, trial{undo: undo})
 				for number, at := range places {
 					if at.Undo != undo || at.Moment != task.AfterCommit || !waits(places, number) {
 						continue
@@ -84,12 +84,12 @@ func (i *installation) powerCut(t *testing.T, each order, undo bool, at place) {
 		i.lab.start(t)
 		i.lab.greeted(t, &labHello{})
 	})
-	ended, _, _ := i.carryOut(t, each, undo, func(k knock, here place) {
+	ended, _, _ := i.carryOut(t, each, trial{undo: undo, disturb: func(k knock, here place) {
 		if i.holdTasks != "" && !*killed {
 			i.hold(t, here, at)
 		}
 		disturb(k, here)
-	})
+	}})
 	if !*killed || (ended.State != broker.TaskDone && ended.State != broker.TaskUndone) {
 		t.Errorf("killed: %t; the task is %s: %s %s", *killed, ended.State, ended.Error, ended.Note)
 		i.tell(t, ended)

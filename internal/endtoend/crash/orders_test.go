@@ -56,6 +56,16 @@ var orders = []order{
 		}},
 }
 
+// twice tells whether the request may be sent once more while the order is taken back.
+func (o order) twice(request string) bool {
+	for at, again := range o.again {
+		if at.Undo && again == request {
+			return true
+		}
+	}
+	return false
+}
+
 func power(name, button string, before broker.VMStatus, failing string) order {
 	return order{name: name, kind: broker.PowerKind, failing: failing,
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, before) },

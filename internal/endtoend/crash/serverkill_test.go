@@ -27,7 +27,7 @@ func TestServerIsKilledAtEachBorder(t *testing.T) {
 
 func (i *installation) killServerAtEachBorder(t *testing.T, each order, end broker.TaskState) {
 	undo := end == broker.TaskUndone
-	_, usual, places := i.carryOut(t, each, undo, undisturbed)
+	_, usual, places := i.carryOut(t, each, trial{undo: undo})
 	i.coversAllSteps(t, each.kind, places, undo)
 	for _, death := range places {
 		if death.Undo != undo {
@@ -38,7 +38,7 @@ func (i *installation) killServerAtEachBorder(t *testing.T, each order, end brok
 				i.server.kill(t)
 				i.server.start(t)
 			})
-			ended, asked, _ := i.carryOut(t, each, undo, disturb)
+			ended, asked, _ := i.carryOut(t, each, trial{undo: undo, disturb: disturb})
 			if !*killed || ended.State != end {
 				t.Errorf("killed: %t; the task is %s (%s), should be %s", *killed, ended.State, ended.Error, end)
 			}
@@ -50,40 +50,6 @@ func (i *installation) killServerAtEachBorder(t *testing.T, each order, end brok
 				t.Errorf("the hypervisor was asked for\n%q\ninstead of\n%q", asked, wanted)
 			}
 		})
-	}
-}
-
-// carryOut prepares an order, places it, lets the hypervisor fail it if it is to be undone, and follows it to its end; then it
-// verifies everything. It returns the task, what the hypervisor was asked for, and the borders.
-func (i *installation) carryOut(t *testing.T, each order, undo bool, disturb disturbance) (*broker.Task, []string, []place) {
-	t.Helper()
-	i.serverReady(t)
-	if each.prepare != nil {
-		each.prepare(i, t)
-	}
-	i.forget(t)
-	if undo {
-		i.failNext(t, each.failing)
-	}
-	each.place(i, t)
-	ended, places := i.follow(t, disturb)
-	asked := i.changes(t)
-	i.noFaults(t)
-	i.verify(t)
-	if t.Failed() {
-		i.tell(t, ended)
-	}
-	return ended, asked, places
-}
-
-// tell shows how a task came to its end.
-func (i *installation) tell(t *testing.T, task *broker.Task) {
-	t.Helper()
-	steps, err := i.store.ListTaskSteps(t.Context(), task.ID)
-	check(t, err)
-	t.Logf("task %d (%s) is %s: %s %s", task.ID, task.Kind, task.State, task.Error, task.Note)
-	for _, step := range steps {
-		t.Logf("  %s undo=%t %s %s %s", step.Name, step.Undo, step.State, step.Note, step.Operation)
 	}
 }
 

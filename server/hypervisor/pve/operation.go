@@ -57,8 +57,14 @@ func finished(err error) hypervisor.OperationState {
 // ended is the state of a task that is over.
 func (d *driver) ended(ctx context.Context, task upid, exit string) (hypervisor.OperationState, error) {
 	if strings.HasPrefix(exit, "WARNINGS") {
-		// The task went well: what can't be read of its log does not change that.
 		state := finished(nil)
+		if task.kind == "qmreboot" {
+			after, err := d.rebooted(ctx, task)
+			if err != nil || !after.Finished || after.Err != nil {
+				return after, err
+			}
+		}
+		// The task went well: what can't be read of its log does not change that.
 		state.Warnings = []string{bounded(exit)}
 		if lines, err := d.log(ctx, task); err == nil {
 			if warnings := warningLines(lines); len(warnings) > 0 {

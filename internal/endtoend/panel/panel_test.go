@@ -150,37 +150,6 @@ func visit(page *browsertest.Page, d *demo, name, ready string) {
 	page.Wait(ready)
 }
 
-// click presses the first element whose text is given.
-func click(page *browsertest.Page, selector, text string) {
-	page.Wait(fmt.Sprintf(`[...document.querySelectorAll(%q)].some((e) => e.innerText.trim().startsWith(%q) && !e.disabled && e.getClientRects().length > 0)`, selector, text))
-	var done bool
-	page.Evaluate(fmt.Sprintf(`[...document.querySelectorAll(%q)].find((e) => e.innerText.trim().startsWith(%q) && !e.disabled && e.getClientRects().length > 0).click(); true`, selector, text), &done)
-}
-
-// fault makes the lab misbehave.
-func (d *demo) fault(path string, rule map[string]any) {
-	d.t.Helper()
-	body, err := json.Marshal(rule)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.said.LabControl+path, bytes.NewReader(body))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+d.said.LabControlToken)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		d.t.Fatalf("the lab refuses the fault: %s", response.Status)
-	}
-}
-
 func noProblems(t *testing.T, page *browsertest.Page) {
 	t.Helper()
 	if problems := page.Problems(); len(problems) > 0 {

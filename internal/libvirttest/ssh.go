@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -49,12 +50,24 @@ func (h *Host) SSH(t testing.TB) SSH {
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := server.Start(); err != nil {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		// The signal comes when the thread ends that started it (prctl(2)), not the process: this one stays as long as the server.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := server.Start()
+		started <- err
+		if err == nil {
+			_ = server.Wait()
+		}
+		close(ended)
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = server.Process.Kill()
-		_ = server.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("sshd: %s", log.String())
 		}

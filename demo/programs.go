@@ -44,8 +44,9 @@ func (d *demo) startPrograms(ctx context.Context) error {
 	}{
 		{"lab", d.labSettings(), d.labReady},
 		{"controlled", d.controlledSettings(), d.controlledReady},
-		{"server", d.serverSettings(), d.serverReady},
+		// The broker looks at its console proxies when it starts: one that is not there yet counts as down until the next look.
 		{"vncproxy", d.vncproxySettings(), d.answers(d.vncproxyURL() + "/healthz")},
+		{"server", d.serverSettings(), d.serverReady},
 	} {
 		if err := d.startProgram(ctx, program.name, program.settings, program.ready); err != nil {
 			return err

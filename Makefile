@@ -63,7 +63,7 @@ END_TO_END := gantry/internal/endtoend
 
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
-	@go test -race -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
+	@CGO_ENABLED=1 go test -race -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
 	@go test -p 1 -timeout 20m ./internal/endtoend/...
 
 .PHONY: bench

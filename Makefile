@@ -64,7 +64,11 @@ END_TO_END := gantry/internal/endtoend
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
 	@CGO_ENABLED=1 go test -race -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
-	@go test -p 1 -timeout 20m ./internal/endtoend/...
+	@go test -p 1 -timeout 20m ./internal/endtoend/firstlight ./internal/endtoend/panel
+
+.PHONY: proof
+proof: packages ## the long proofs: kill -9 at every step, and a thousand orders against a cluster that fails
+	@go test -p 1 -timeout 40m ./internal/endtoend/crash ./internal/endtoend/storm
 
 .PHONY: bench
 bench: build $(IMAGE) ## measure, write docs/PERFORMANCE.md; BENCH=REGEXP measures some sections only

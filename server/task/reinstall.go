@@ -366,18 +366,21 @@ func (w *Workflows) proveReinstalled(ctx context.Context, run *Run) (Outcome, er
 	return Outcome{State: state}, nil
 }
 
-// dropOldVolumes removes what the new system replaced. The new system runs by now, so a volume that can't be removed is named in
+// dropOldVolumes removes what the new system replaced, and what attempts left that died with their node. The new system runs by now, so a volume that can't be removed is named in
 // the task's note and does not undo the reinstall.
 func (w *Workflows) dropOldVolumes(ctx context.Context, run *Run) (Outcome, error) {
 	subject, state, err := w.reinstalling(ctx, run)
 	if err != nil {
 		return Outcome{}, err
 	}
-	for _, key := range replacedDisks(subject.vm, state.ResetDataDisks) {
-		volume := state.Old[key]
-		if volume == "" {
-			continue
-		}
+	guest, err := subject.ours(ctx)
+	if broker.Is(err, broker.NotFound) {
+		return Outcome{Note: "the guest is missing on the hypervisor"}, nil
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	for _, volume := range replacedVolumes(subject.vm, state, guest) {
 		err := subject.driver.DeleteVolume(ctx, subject.ref, volume)
 		if err == nil || broker.Is(err, broker.NotFound) {
 			continue
@@ -390,4 +393,19 @@ func (w *Workflows) dropOldVolumes(ctx context.Context, run *Run) (Outcome, erro
 		return Outcome{State: state, Note: fmt.Sprintf("old volume %s could not be removed: %s", volume, broker.DetailOf(err))}, nil
 	}
 	return Outcome{}, nil
+}
+
+// replacedVolumes are the detached volumes that a reinstall has no more use for: the old ones, and all that came with it.
+func replacedVolumes(vm *broker.VM, state reinstallState, guest hypervisor.Guest) (volumes []string) {
+	for _, volume := range guest.Detached {
+		if !slices.Contains(state.Owned, volume) {
+			volumes = append(volumes, volume)
+		}
+	}
+	for _, key := range replacedDisks(vm, state.ResetDataDisks) {
+		if volume := state.Old[key]; slices.Contains(guest.Detached, volume) {
+			volumes = append(volumes, volume)
+		}
+	}
+	return volumes
 }

@@ -3,6 +3,7 @@ package crash
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,11 +30,11 @@ func TestDaemonIsKilledAtEachBorder(t *testing.T) {
 	for _, each := range ordersByDaemon() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				if undo && each.kind == broker.DownloadImageKind {
+				if undo && (each.kind == broker.DownloadImageKind || each.kind == broker.DeleteImageKind) {
 					continue // nothing of the hypervisor's can fail
 				}
 				imports := 1
-				if each.kind == broker.DownloadImageKind {
+				if each.kind == broker.DownloadImageKind || each.kind == broker.DeleteImageKind {
 					imports = 0
 				}
 				usualEnd, usual, places := i.carryOut(t, each, trial{undo: undo})
@@ -182,7 +183,7 @@ func TestDownloadIsCutOff(t *testing.T) {
 	defer close(gate)
 	each := orders[slices.IndexFunc(orders, func(each order) bool { return each.name == "download" })]
 	disturb, done := onceAt(place{Step: "fetch", Moment: task.AfterCommit, Time: 1}, func(k knock) {
-		eventually(t, "half of the image is there", func() error { return i.halfThere(half) })
+		eventually(t, "half of the image is there", func() error { return i.partThere(half) })
 		i.daemon.kill(t)
 		k.letGo()
 		i.restartDaemon(t)
@@ -194,15 +195,16 @@ func TestDownloadIsCutOff(t *testing.T) {
 	}
 }
 
-func (i *installation) halfThere(size int) error {
-	return filepath.WalkDir(i.imageFolder, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := entry.Info()
-		if err == nil && info.Size() >= int64(size) {
-			return filepath.SkipAll
-		}
+// partThere is nil when a part of the fresh image is in its folder.
+func (i *installation) partThere(size int) error {
+	parts, err := filepath.Glob(filepath.Join(i.imageFolder, fmt.Sprintf("*image-%d.qcow2*", i.counted)))
+	if err != nil {
 		return err
-	})
+	}
+	for _, part := range parts {
+		if info, err := os.Stat(part); err == nil && info.Size() == int64(size) {
+			return nil
+		}
+	}
+	return fmt.Errorf("there is %q", parts)
 }

@@ -55,6 +55,8 @@ type installation struct {
 	counted        int
 	machine, fresh int64
 	complaints     map[string]bool
+	// powerCuts tells that the node may have left volumes that no configuration names.
+	powerCuts bool
 	// holdTasks is where tasks of the hypervisor stand still, "" = nowhere.
 	holdTasks string
 }

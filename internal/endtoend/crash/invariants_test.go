@@ -88,6 +88,9 @@ func (i *installation) verify(t *testing.T) {
 	t.Helper()
 	vms, _, err := i.store.ListVMs(t.Context(), broker.VMFilter{}, everything)
 	check(t, err)
+	recycled, _, err := i.store.ListVMs(t.Context(), broker.VMFilter{Recycled: true}, everything)
+	check(t, err)
+	vms = append(vms, recycled...)
 	i.verifyRecords(t, vms)
 	i.verifyGuests(t, vms)
 }
@@ -189,7 +192,7 @@ func (i *installation) verifyGuests(t *testing.T, vms []broker.VM) {
 	}
 	lying := i.volumes(t)
 	for _, volume := range lying {
-		if !slices.Contains(referenced, volume) {
+		if !slices.Contains(referenced, volume) && !(i.powerCuts && ofOneOf(expected, volume)) {
 			i.complain(t, "volume %s is no guest's", volume)
 		}
 	}
@@ -198,6 +201,16 @@ func (i *installation) verifyGuests(t *testing.T, vms []broker.VM) {
 			i.complain(t, "volume %s is missing, or the disk of two guests", volume)
 		}
 	}
+}
+
+// ofOneOf tells whether the name of a volume has the VMID of one of the machines. A node that loses power between making a volume and
+// writing the configuration leaves such a one. It goes with its machine.
+func ofOneOf(machines map[int]broker.VM, volume string) bool {
+	_, name, _ := strings.Cut(volume, ":")
+	id, _, _ := strings.Cut(name, "/")
+	vmid, err := strconv.Atoi(id)
+	_, known := machines[vmid]
+	return err == nil && known
 }
 
 // pairs reads a query's two columns.

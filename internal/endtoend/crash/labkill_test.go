@@ -15,7 +15,7 @@ import (
 func ordersThatChange() []order {
 	var some []order
 	for _, each := range orders {
-		if each.kind != broker.PowerKind {
+		if each.kind != broker.PowerKind && each.kind != broker.RecycleKind {
 			some = append(some, each)
 		}
 	}
@@ -27,6 +27,8 @@ func ordersThatChange() []order {
 func TestNodeLosesPowerAtEachBorder(t *testing.T) {
 	t.Parallel()
 	i := install(t, kind{imports: true})
+	i.powerCuts = true
+	defer i.deleteAll(t)
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
@@ -45,6 +47,8 @@ func TestNodeLosesPowerAtEachBorder(t *testing.T) {
 func TestNodeLosesPowerDuringItsTasks(t *testing.T) {
 	t.Parallel()
 	i := install(t, kind{imports: true})
+	i.powerCuts = true
+	defer i.deleteAll(t)
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
@@ -94,6 +98,20 @@ func (i *installation) powerCut(t *testing.T, each order, undo bool, at place) {
 		t.Errorf("killed: %t; the task is %s: %s %s", *killed, ended.State, ended.Error, ended.Note)
 		i.tell(t, ended)
 	}
+}
+
+// deleteAll deletes all machines: then nothing at all may be left of them.
+func (i *installation) deleteAll(t *testing.T) {
+	t.Helper()
+	i.serverReady(t)
+	vms, _, err := i.store.ListVMs(t.Context(), broker.VMFilter{}, everything)
+	check(t, err)
+	for _, vm := range vms {
+		i.destroy(t, vm.ID)
+		i.finish(t)
+	}
+	i.powerCuts = false
+	i.verify(t)
 }
 
 // hold makes the next task of the hypervisor stand still at i.holdTasks, from the step before a border on.

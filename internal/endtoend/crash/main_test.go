@@ -71,7 +71,7 @@ type serverSettings struct {
 func runServer(settings serverSettings, log *slog.Logger) error {
 	config := server.DefaultConfig()
 	config.Listen, config.DataDir, config.Database.DSN, config.Logger = settings.Listen, settings.DataDir, settings.DSN, log
-	config.Boundary, config.PauseScale = knocking(settings.Gate), 0.05
+	config.Boundary, config.PauseScale, config.Fleet.PollInterval = knocking(settings.Gate), 0.05, time.Second
 	return server.Run(context.Background(), config)
 }
 

@@ -17,6 +17,8 @@ type order struct {
 	// prepare makes what the order needs; place sends it, and gives the machine that it is about, 0 = none.
 	prepare func(i *installation, t *testing.T)
 	place   func(i *installation, t *testing.T) (vm int64)
+	// cleanUp is called when all was verified.
+	cleanUp func(i *installation, t *testing.T)
 	// failing is the task of the hypervisor whose failure makes the broker take everything back.
 	failing string
 	// again is what may be asked for once more after a kill at that border, because doing it twice does no harm.
@@ -48,18 +50,46 @@ var orders = []order{
 			i.download(t, i.fresh)
 			return 0
 		}},
+	{name: "delete image", kind: broker.DeleteImageKind, failing: "imgdel",
+		prepare: func(i *installation, t *testing.T) {
+			i.counted++
+			i.fresh = i.addImage(t, fmt.Sprintf("image-%d.qcow2", i.counted))
+			i.download(t, i.fresh)
+			i.finish(t)
+		},
+		place: func(i *installation, t *testing.T) int64 {
+			check(t, i.panel.ams("DELETE", fmt.Sprintf("%s/deleteOs?osId=%d", i.adminPath, i.fresh), nil, nil))
+			return 0
+		}},
+	{name: "recycle", kind: broker.RecycleKind, failing: "qmshutdown",
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
+		place: func(i *installation, t *testing.T) int64 {
+			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/delete/%d", i.machine), nil, nil))
+			return i.machine
+		},
+		cleanUp: func(i *installation, t *testing.T) {
+			vm, err := i.store.FindVM(t.Context(), i.machine)
+			check(t, err)
+			if vm.RecycledAt != nil {
+				i.destroy(t, i.machine)
+				i.finish(t)
+			}
+		}},
 	{name: "delete", kind: broker.DeleteKind, failing: "qmdestroy",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
 		place: func(i *installation, t *testing.T) int64 {
-			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/forceDelete/%d", i.machine), nil, nil))
+			i.destroy(t, i.machine)
 			return i.machine
 		}},
 }
 
-// twice tells whether the request may be sent once more while the order is taken back.
-func (o order) twice(request string) bool {
+// twice tells whether a request that was not answered may be sent once more, although it was carried out.
+func (o order) twice(request string, undo bool) bool {
+	if o.kind == broker.DeleteImageKind {
+		return true // a file that is gone is gone
+	}
 	for at, again := range o.again {
-		if at.Undo && again == request {
+		if undo && at.Undo && again == request {
 			return true
 		}
 	}
@@ -73,6 +103,12 @@ func power(name, button string, before broker.VMStatus, failing string) order {
 			i.press(t, button)
 			return i.machine
 		}}
+}
+
+// destroy deletes a machine, in the recycle bin or not, without another stay there.
+func (i *installation) destroy(t *testing.T, vm int64) {
+	t.Helper()
+	check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/forceDelete/%d", vm), nil, nil))
 }
 
 func (i *installation) press(t *testing.T, button string) {
@@ -138,6 +174,10 @@ func (i *installation) changes(t *testing.T) []string {
 		for at, part := range parts {
 			if at > 0 && parts[at-1] == "qemu" && part != "" {
 				parts[at] = "ID"
+			}
+			if at > 0 && parts[at-1] == "content" {
+				parts = append(parts[:at], "VOLUME")
+				break
 			}
 		}
 		changes = append(changes, request.Method+" "+strings.Join(parts, "/"))

@@ -25,6 +25,14 @@ func TestServerIsKilledAtEachBorder(t *testing.T) {
 	}
 }
 
+func TestEveryWorkflowIsOrdered(t *testing.T) {
+	for kind := range allSteps() {
+		if !slices.ContainsFunc(orders, func(each order) bool { return each.kind == kind }) {
+			t.Errorf("nothing here orders a %s", kind)
+		}
+	}
+}
+
 func (i *installation) killServerAtEachBorder(t *testing.T, each order, end broker.TaskState) {
 	undo := end == broker.TaskUndone
 	_, usual, places := i.carryOut(t, each, trial{undo: undo})

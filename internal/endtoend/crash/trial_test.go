@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"testing"
 
 	"gantry/server/broker"
@@ -20,6 +21,13 @@ type trial struct {
 func (i *installation) carryOut(t *testing.T, each order, how trial) (*broker.Task, []string, []place) {
 	t.Helper()
 	i.serverReady(t)
+	eventually(t, "the node is online again", func() error {
+		node, err := i.store.FindNode(t.Context(), i.nodeID)
+		if err == nil && node.Status != broker.NodeOnline {
+			err = errors.New(node.LastError)
+		}
+		return err
+	})
 	if each.prepare != nil {
 		each.prepare(i, t)
 	}
@@ -40,6 +48,9 @@ func (i *installation) carryOut(t *testing.T, each order, how trial) (*broker.Ta
 	i.verify(t)
 	if t.Failed() {
 		i.tell(t, ended)
+	}
+	if each.cleanUp != nil {
+		each.cleanUp(i, t)
 	}
 	return ended, asked, places
 }

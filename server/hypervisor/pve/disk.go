@@ -22,7 +22,7 @@ func (d *driver) ResizeDisk(ctx context.Context, ref hypervisor.GuestRef, key st
 	if size <= 0 {
 		return hypervisor.Operation{}, broker.InvalidField("size", "must be more than 0")
 	}
-	guest, err := d.own(ctx, ref)
+	guest, err := d.ownCurrent(ctx, ref)
 	if err != nil {
 		return hypervisor.Operation{}, err
 	}
@@ -86,7 +86,7 @@ func (d *driver) DeleteVolume(ctx context.Context, ref hypervisor.GuestRef, volu
 	if err := hypervisor.CheckVolume(volume); err != nil {
 		return err
 	}
-	guest, err := d.own(ctx, ref)
+	guest, err := d.ownCurrent(ctx, ref)
 	if err != nil {
 		return err
 	}

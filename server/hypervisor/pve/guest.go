@@ -65,6 +65,16 @@ func (d *driver) locate(ctx context.Context, id int) (string, error) {
 
 // readConfig reads a guest's configuration, with pending changes applied as PVE shows it by default.
 func (d *driver) readConfig(ctx context.Context, ref hypervisor.GuestRef) (string, guestConfig, error) {
+	return d.readConfigAs(ctx, ref, nil)
+}
+
+// readCurrent reads what is in force. A change of a guest that is off is pending only when the node died in the middle of it: what it
+// was to do with disks was not done then.
+func (d *driver) readCurrent(ctx context.Context, ref hypervisor.GuestRef) (string, guestConfig, error) {
+	return d.readConfigAs(ctx, ref, url.Values{"current": {"1"}})
+}
+
+func (d *driver) readConfigAs(ctx context.Context, ref hypervisor.GuestRef, query url.Values) (string, guestConfig, error) {
 	var found string
 	var config guestConfig
 	err := d.atGuest(ctx, ref, func(node string) error {
@@ -73,7 +83,7 @@ func (d *driver) readConfig(ctx context.Context, ref hypervisor.GuestRef) (strin
 			return err
 		}
 		found, config = node, nil
-		return d.client.get(ctx, path, nil, &config)
+		return d.client.get(ctx, path, query, &config)
 	})
 	return found, config, err
 }
@@ -81,6 +91,16 @@ func (d *driver) readConfig(ctx context.Context, ref hypervisor.GuestRef) (strin
 // own reads a guest and checks its owner mark: to be called once by everything that changes a guest, before anything else.
 func (d *driver) own(ctx context.Context, ref hypervisor.GuestRef) (owned, error) {
 	node, config, err := d.readConfig(ctx, ref)
+	return ours(ref, node, config, err)
+}
+
+// ownCurrent is own for what is about disks: it goes by what is in force.
+func (d *driver) ownCurrent(ctx context.Context, ref hypervisor.GuestRef) (owned, error) {
+	node, config, err := d.readCurrent(ctx, ref)
+	return ours(ref, node, config, err)
+}
+
+func ours(ref hypervisor.GuestRef, node string, config guestConfig, err error) (owned, error) {
 	if err != nil {
 		return owned{}, err
 	}
@@ -103,9 +123,9 @@ func (d *driver) status(ctx context.Context, node string, id int) (guestStatus, 
 	return status, d.client.get(ctx, path, nil, &status)
 }
 
-// ownOff is own, and the guest is off.
+// ownOff is ownCurrent, and the guest is off.
 func (d *driver) ownOff(ctx context.Context, ref hypervisor.GuestRef) (owned, error) {
-	guest, err := d.own(ctx, ref)
+	guest, err := d.ownCurrent(ctx, ref)
 	if err != nil {
 		return owned{}, err
 	}
@@ -121,7 +141,7 @@ func (d *driver) ownOff(ctx context.Context, ref hypervisor.GuestRef) (owned, er
 
 // FindGuest takes two requests: the configuration (owner, disks, lock) and the state.
 func (d *driver) FindGuest(ctx context.Context, ref hypervisor.GuestRef) (hypervisor.Guest, error) {
-	node, config, err := d.readConfig(ctx, ref)
+	node, config, err := d.readCurrent(ctx, ref)
 	if err != nil {
 		return hypervisor.Guest{}, err
 	}

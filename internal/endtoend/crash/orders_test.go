@@ -51,6 +51,9 @@ var orders = []order{
 			return 0
 		}},
 	{name: "delete image", kind: broker.DeleteImageKind, failing: "imgdel",
+		again: map[place]string{
+			{Step: "remove", Moment: task.BeforeCommit, Time: 1}: "DELETE /nodes/pve1/storage/local/content/VOLUME",
+		},
 		prepare: func(i *installation, t *testing.T) {
 			i.counted++
 			i.fresh = i.addImage(t, fmt.Sprintf("image-%d.qcow2", i.counted))

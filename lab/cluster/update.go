@@ -91,6 +91,11 @@ func (c *Cluster) Apply(ctx context.Context, task *worker.Task, node string, vmi
 		}
 		return err
 	}
+	if task != nil {
+		if err := task.Step(ctx, "apply"); err != nil {
+			return err
+		}
+	}
 	return guest.applyPending(ctx, guest.Running())
 }
 

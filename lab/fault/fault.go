@@ -38,7 +38,8 @@ type TaskRule struct {
 	Type string `json:"type,omitempty"`
 	ID   string `json:"id,omitempty"`
 	Node string `json:"node,omitempty"`
-	// Step is where the rule acts: "begin", "lock", "disk" (each volume), "config", "boot", "end"; "" = begin.
+	// Step is where the rule acts: "begin", "lock", "disk" (each volume), "config", "apply" (changes are written, but pending), "boot",
+	// "end"; "" = begin.
 	Step  string `json:"step,omitempty"`
 	Skip  int    `json:"skip,omitempty"`
 	Times int    `json:"times,omitempty"`

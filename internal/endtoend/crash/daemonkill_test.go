@@ -37,7 +37,7 @@ func TestDaemonIsKilledAtEachBorder(t *testing.T) {
 				if each.kind == broker.DownloadImageKind || each.kind == broker.DeleteImageKind {
 					imports = 0
 				}
-				usualEnd, usual, places := i.carryOut(t, each, trial{undo: undo})
+				usual, places := i.usual(t, each, undo)
 				for _, at := range places {
 					if at.Undo != undo {
 						continue
@@ -50,8 +50,8 @@ func TestDaemonIsKilledAtEachBorder(t *testing.T) {
 							i.restartDaemon(t)
 						})
 						ended, asked, _ := i.carryOut(t, each, trial{undo: undo, disturb: disturb, arrange: func() { before = i.imported(t) }})
-						if !*done || ended.State != usualEnd.State {
-							t.Errorf("killed: %t; the task is %s (%s), should be %s", *done, ended.State, ended.Error, usualEnd.State)
+						if !*done || ended.State != i.end(undo) {
+							t.Errorf("killed: %t; the task is %s (%s), should be %s", *done, ended.State, ended.Error, i.end(undo))
 						}
 						if now := i.imported(t) - before; now != imports || !slices.Equal(asked, usual) {
 							t.Errorf("%d imports instead of %d; the hypervisor was asked for\n%q\ninstead of\n%q", now, imports, asked, usual)

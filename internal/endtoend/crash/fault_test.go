@@ -20,7 +20,7 @@ func TestRepliesAreLost(t *testing.T) {
 	for _, each := range orders {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				usualEnd, usual, _ := i.carryOut(t, each, trial{undo: undo})
+				usual, _ := i.usual(t, each, undo)
 				for number, request := range usual {
 					earlier := count(usual[:number], request)
 					for name, rule := range map[string]fault.Rule{
@@ -36,8 +36,8 @@ func TestRepliesAreLost(t *testing.T) {
 							if undo && rule.LoseAfter && ended.State == broker.TaskDone {
 								return // what failed and could not say so was tried again, with luck
 							}
-							if ended.State != usualEnd.State {
-								t.Errorf("the task is %s (%s), should be %s", ended.State, ended.Error, usualEnd.State)
+							if ended.State != i.end(undo) {
+								t.Errorf("the task is %s (%s), should be %s", ended.State, ended.Error, i.end(undo))
 							}
 							wanted := usual
 							if !rule.LoseAfter || each.twice(request, undo) && len(asked) > len(usual) {
@@ -92,7 +92,9 @@ func taskTypes(requests []string) []string {
 // taskSteps are the steps of a task at which it can go wrong.
 func taskSteps(kind string) []string {
 	switch kind {
-	case "qmcreate", "qmconfig":
+	case "qmconfig":
+		return []string{"begin", "lock", "disk", "config", "apply", "end"}
+	case "qmcreate":
 		return []string{"begin", "lock", "disk", "config", "end"}
 	case "qmdestroy":
 		return []string{"begin", "lock", "disk", "end"}
@@ -110,7 +112,7 @@ func TestTasksGoWrong(t *testing.T) {
 	i := install(t, kind{imports: true})
 	for _, each := range orders {
 		t.Run(each.name, func(t *testing.T) {
-			_, usual, _ := i.carryOut(t, each, trial{})
+			usual, _ := i.usual(t, each, false)
 			for _, kind := range taskTypes(usual) {
 				for _, step := range taskSteps(kind) {
 					for name, rule := range map[string]fault.TaskRule{
@@ -158,7 +160,7 @@ func TestNodeIsAway(t *testing.T) {
 	for _, each := range orders {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				usualEnd, usual, places := i.carryOut(t, each, trial{undo: undo})
+				usual, places := i.usual(t, each, undo)
 				for number, at := range places {
 					if at.Undo != undo || at.Moment != task.BeforeDo && !waits(places, number) {
 						continue
@@ -174,8 +176,8 @@ func TestNodeIsAway(t *testing.T) {
 						ended, asked, _ := i.carryOut(t, each, trial{undo: undo, disturb: disturb})
 						close(over)
 						back.Wait()
-						if !*done || ended.State != usualEnd.State {
-							t.Errorf("disturbed: %t; the task is %s (%s), should be %s", *done, ended.State, ended.Error, usualEnd.State)
+						if !*done || ended.State != i.end(undo) {
+							t.Errorf("disturbed: %t; the task is %s (%s), should be %s", *done, ended.State, ended.Error, i.end(undo))
 						}
 						if repeated := len(asked) - len(usual); repeated < 0 || repeated > 2 {
 							t.Errorf("the hypervisor was asked for\n%q\ninstead of\n%q", asked, usual)

@@ -32,7 +32,7 @@ func TestNodeLosesPowerAtEachBorder(t *testing.T) {
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				_, _, places := i.carryOut(t, each, trial{undo: undo})
+				_, places := i.usual(t, each, undo)
 				for _, at := range places {
 					if at.Undo == undo {
 						t.Run(direction+"/"+at.String(), func(t *testing.T) { i.powerCut(t, each, undo, at) })
@@ -52,12 +52,12 @@ func TestNodeLosesPowerDuringItsTasks(t *testing.T) {
 	for _, each := range ordersThatChange() {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
-				_, _, places := i.carryOut(t, each, trial{undo: undo})
+				_, places := i.usual(t, each, undo)
 				for number, at := range places {
 					if at.Undo != undo || at.Moment != task.AfterCommit || !waits(places, number) {
 						continue
 					}
-					for _, step := range []string{"begin", "lock", "disk", "config", "boot", "end"} {
+					for _, step := range []string{"begin", "lock", "disk", "config", "apply", "boot", "end"} {
 						t.Run(direction+"/"+at.String()+"/"+step, func(t *testing.T) {
 							i.holdTasks = step
 							defer func() { i.holdTasks = "" }()

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"gantry/server/broker"
 	"gantry/server/task"
 )
 
@@ -17,10 +16,32 @@ func TestServerIsKilledAtEachBorder(t *testing.T) {
 			i := install(t, kind{mariadb: onMariaDB, imports: true})
 			for _, each := range orders {
 				t.Run(each.name, func(t *testing.T) {
-					t.Run("do", func(t *testing.T) { i.killServerAtEachBorder(t, each, broker.TaskDone) })
-					t.Run("undo", func(t *testing.T) { i.killServerAtEachBorder(t, each, broker.TaskUndone) })
+					t.Run("do", func(t *testing.T) { i.killServerAtEachBorder(t, each, false) })
+					t.Run("undo", func(t *testing.T) { i.killServerAtEachBorder(t, each, true) })
 				})
 			}
+		})
+	}
+}
+
+// The same where the node's daemon fetches and imports images.
+func TestServerIsKilledAtEachBorderBesideTheDaemon(t *testing.T) {
+	t.Parallel()
+	i := install(t, kind{})
+	for _, each := range ordersByDaemon() {
+		t.Run(each.name, func(t *testing.T) {
+			before := 0
+			arrange := each.place
+			each.place = func(i *installation, t *testing.T) int64 {
+				before = i.imported(t)
+				return arrange(i, t)
+			}
+			each.cleanUp = func(i *installation, t *testing.T) {
+				if now := i.imported(t) - before; now > 1 {
+					t.Errorf("%d imports", now)
+				}
+			}
+			i.killServerAtEachBorder(t, each, false)
 		})
 	}
 }
@@ -33,9 +54,8 @@ func TestEveryWorkflowIsOrdered(t *testing.T) {
 	}
 }
 
-func (i *installation) killServerAtEachBorder(t *testing.T, each order, end broker.TaskState) {
-	undo := end == broker.TaskUndone
-	_, usual, places := i.carryOut(t, each, trial{undo: undo})
+func (i *installation) killServerAtEachBorder(t *testing.T, each order, undo bool) {
+	usual, places := i.usual(t, each, undo)
 	i.coversAllSteps(t, each.kind, places, undo)
 	for _, death := range places {
 		if death.Undo != undo {
@@ -47,8 +67,8 @@ func (i *installation) killServerAtEachBorder(t *testing.T, each order, end brok
 				i.server.start(t)
 			})
 			ended, asked, _ := i.carryOut(t, each, trial{undo: undo, disturb: disturb})
-			if !*killed || ended.State != end {
-				t.Errorf("killed: %t; the task is %s (%s), should be %s", *killed, ended.State, ended.Error, end)
+			if !*killed || ended.State != i.end(undo) {
+				t.Errorf("killed: %t; the task is %s (%s), should be %s", *killed, ended.State, ended.Error, i.end(undo))
 			}
 			wanted := usual
 			if twice := each.again[death]; twice != "" {

@@ -65,3 +65,21 @@ func (i *installation) tell(t *testing.T, task *broker.Task) {
 		t.Logf("  %s undo=%t %s %s %s", step.Name, step.Undo, step.State, step.Note, step.Operation)
 	}
 }
+
+// usual carries an order out with nothing in its way, or with nothing but the failure that makes the broker take it back.
+func (i *installation) usual(t *testing.T, each order, undo bool) ([]string, []place) {
+	t.Helper()
+	ended, asked, places := i.carryOut(t, each, trial{undo: undo})
+	if end := i.end(undo); ended.State != end {
+		i.tell(t, ended)
+		t.Fatalf("without a disturbance the task is %s, should be %s", ended.State, end)
+	}
+	return asked, places
+}
+
+func (i *installation) end(undo bool) broker.TaskState {
+	if undo {
+		return broker.TaskUndone
+	}
+	return broker.TaskDone
+}

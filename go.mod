@@ -2,6 +2,9 @@ module gantry
 
 go 1.26.0
 
+// Packages of npm that bring Go files along are none of ours.
+ignore ./web/node_modules
+
 require (
 	github.com/GehirnInc/crypt v0.0.0-20230320061759-8cc1b52080c5
 	github.com/agnivade/levenshtein v1.2.1

@@ -39,9 +39,6 @@ type Server struct {
 	err     error
 }
 
-// Address is the listener's "address:port".
-func (s *Server) Address() string { return s.address }
-
 // URL is what clients call: "https://address:port".
 func (s *Server) URL() string { return "https://" + s.address }
 

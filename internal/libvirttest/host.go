@@ -130,9 +130,6 @@ func (h *Host) await(output io.Reader) error {
 	return fmt.Errorf("libvirtd did not start: %s", h.log())
 }
 
-// Log is the file that libvirtd writes its log to.
-func (h *Host) Log() string { return filepath.Join(h.folder, "log") }
-
 func (h *Host) log() string {
 	text, err := os.ReadFile(filepath.Join(h.folder, "log"))
 	if err != nil {

@@ -60,12 +60,6 @@ func base64Text() *Property {
 	return &Property{Type: "string", Optional: true, Pattern: `[A-Za-z0-9+/]+={0,2}`}
 }
 
-// SMBIOS is the format of option smbios1, for those who read it.
-func SMBIOS() map[string]*Property { return propertyFormats["pve-qm-smbios1"] }
-
-// IPConfig is the format of options ipconfigN.
-func IPConfig() map[string]*Property { return propertyFormats["pve-qm-ipconfig"] }
-
 func ipv4Config(text string) error {
 	if text == "dhcp" || prefix(text) == nil {
 		return nil

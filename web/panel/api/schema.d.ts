@@ -21,6 +21,143 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/activeOsByOnline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes an image of the catalogue into the registry. It is on no node yet: see downloadOs. */
+        post: operations["activeOsByOnline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addArea": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds a region. */
+        post: operations["addArea"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addConfiguretemplate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds a plan: hardware that orders name by its id. */
+        post: operations["addConfiguretemplate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addCpuInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds a CPU model. */
+        post: operations["addCpuInfo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addModelGroup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds a model group. */
+        post: operations["addModelGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addNodeToArea": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Puts a node into a region. */
+        put: operations["addNodeToArea"];
+        /** Puts a node into a region. */
+        post: operations["addNodeToAreaPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addSmbiosInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds an SMBIOS table. */
+        post: operations["addSmbiosInfo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/addVncNode": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Registers a console proxy. Where no secret is sent, one is made; the header X-Console-Secret tells it here and never again. */
+        post: operations["addVncNode"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/common/cpuType": {
         parameters: {
             query?: never;
@@ -132,11 +269,11 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Deletes a machine. */
+        /** Stops a machine and puts it into the recycle bin; with deleteDays 0 it is destroyed at once. */
         put: operations["deletePut"];
-        /** Deletes a machine. */
+        /** Stops a machine and puts it into the recycle bin; with deleteDays 0 it is destroyed at once. */
         post: operations["deletePost"];
-        /** Deletes a machine. */
+        /** Stops a machine and puts it into the recycle bin; with deleteDays 0 it is destroyed at once. */
         delete: operations["delete"];
         options?: never;
         head?: never;
@@ -156,6 +293,186 @@ export interface paths {
         post: operations["deleteApiPost"];
         /** Ends a key for good. */
         delete: operations["deleteApi"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteArea/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a region; refused while it has regions or nodes. */
+        delete: operations["deleteArea"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteConfiguretemplate/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Deletes a plan; machines that were ordered by it stay. */
+        put: operations["deleteConfiguretemplatePut"];
+        /** Deletes a plan; machines that were ordered by it stay. */
+        post: operations["deleteConfiguretemplatePost"];
+        /** Deletes a plan; machines that were ordered by it stay. */
+        delete: operations["deleteConfiguretemplate"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteCpuInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Deletes a CPU model. */
+        put: operations["deleteCpuInfoPut"];
+        /** Deletes a CPU model. */
+        post: operations["deleteCpuInfoPost"];
+        /** Deletes a CPU model. */
+        delete: operations["deleteCpuInfo"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteIpPool/{poolId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a pool with its addresses; refused while one of them is used. */
+        delete: operations["deleteIpPool"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteModelGroup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Deletes a model group. */
+        put: operations["deleteModelGroupPut"];
+        /** Deletes a model group. */
+        post: operations["deleteModelGroupPost"];
+        /** Deletes a model group. */
+        delete: operations["deleteModelGroup"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteNodeById": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Forgets a node; refused while machines or address pools are on it. Nothing changes on the hypervisor. */
+        post: operations["deleteNodeByIdPost"];
+        /** Forgets a node; refused while machines or address pools are on it. Nothing changes on the hypervisor. */
+        delete: operations["deleteNodeById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteOs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets an image and removes what was downloaded to nodes, by tasks that wait for nodes that are down. Refused while a machine has it or a node downloads it. */
+        delete: operations["deleteOs"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteSmbiosInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Deletes an SMBIOS table. */
+        put: operations["deleteSmbiosInfoPut"];
+        /** Deletes an SMBIOS table. */
+        post: operations["deleteSmbiosInfoPost"];
+        /** Deletes an SMBIOS table. */
+        delete: operations["deleteSmbiosInfo"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteSysUserById/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Deletes an administrator; refused for the last one that can log in. */
+        post: operations["deleteSysUserByIdPost"];
+        /** Deletes an administrator; refused for the last one that can log in. */
+        delete: operations["deleteSysUserById"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/deleteVncNode": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a console proxy. */
+        delete: operations["deleteVncNode"];
         options?: never;
         head?: never;
         patch?: never;
@@ -208,6 +525,365 @@ export interface paths {
         put: operations["enableApi"];
         /** Takes a disabled key again. */
         post: operations["enableApiPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/forceDelete/{hostId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Destroys a machine for good, in the recycle bin or not. */
+        put: operations["forceDeletePut"];
+        /** Destroys a machine for good, in the recycle bin or not. */
+        post: operations["forceDeletePost"];
+        /** Destroys a machine for good, in the recycle bin or not. */
+        delete: operations["forceDelete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getAllConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells all system settings. */
+        get: operations["getAllConfig"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getArea": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells about a region. */
+        get: operations["getArea"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getAreaList": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists all regions. */
+        get: operations["getAreaList"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getAreaListByParent": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the regions directly below a region. */
+        get: operations["getAreaListByParent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getAreaListByParentIsNull": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the regions at the top. */
+        get: operations["getAreaListByParentIsNull"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getConfiguretemplateByPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists plans. */
+        get: operations["getConfiguretemplateByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getControlledSecretKey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells the secret to give to daemons that are set up by hand. Daemons that Gantry installs have their own. */
+        get: operations["getControlledSecretKey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getDeleteVmByPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the machines in the recycle bin, newest first. */
+        get: operations["getDeleteVmByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getModelGroup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a model group. */
+        get: operations["getModelGroup"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getModelGroupPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists model groups. */
+        get: operations["getModelGroupPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getNodeCount": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Counts the nodes. */
+        get: operations["getNodeCount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getNodeInfoByOne": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells the live state of a node. */
+        get: operations["getNodeInfoByOne"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getNodeListByArea": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the nodes of a region; secrets are masked. */
+        get: operations["getNodeListByArea"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getNodeLoadAvg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells the load of a node over time. */
+        get: operations["getNodeLoadAvg"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getPveNodeInterfaces": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Gives /etc/network/interfaces of a node, read by its daemon. */
+        get: operations["getPveNodeInterfaces"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getPveNodeNetworkInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the network interfaces of a node, as the hypervisor describes them now. */
+        get: operations["getPveNodeNetworkInfo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getSmbiosInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows an SMBIOS table. */
+        get: operations["getSmbiosInfo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getSmbiosInfoList": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists SMBIOS tables. */
+        get: operations["getSmbiosInfoList"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getSysuser": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists administrators. Passwords are never told: they are stored as hashes. */
+        get: operations["getSysuser"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getSysuserByUuid": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells about one administrator. */
+        get: operations["getSysuserByUuid"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -342,6 +1018,23 @@ export interface paths {
         };
         /** Counts the machines of a status. */
         get: operations["getVmCountByStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getVmDefaultDiskSize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells the system disk size in GB of orders that name none. */
+        get: operations["getVmDefaultDiskSize"];
         put?: never;
         post?: never;
         delete?: never;
@@ -504,6 +1197,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/registerDo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adds an administrator. */
+        post: operations["registerDo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/reinstall": {
         parameters: {
             query?: never;
@@ -549,6 +1259,74 @@ export interface paths {
         };
         /** Lists API keys; secrets are masked. */
         get: operations["selectApiByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/selectCpuInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows a CPU model. */
+        get: operations["selectCpuInfo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/selectCpuInfoPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists CPU models. */
+        get: operations["selectCpuInfoPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/selectFreeIpByNodeId": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the addresses that a node's pools could give out. */
+        get: operations["selectFreeIpByNodeId"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/selectFreeIpListByNodeId": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the addresses that a node's pools could give out. */
+        get: operations["selectFreeIpListByNodeId"];
         put?: never;
         post?: never;
         delete?: never;
@@ -608,6 +1386,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/selectOsByOnline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the images of the catalogue: the distributions' official cloud images, or what the setting images.catalogue_url names. */
+        get: operations["selectOsByOnline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/selectOsByPage": {
         parameters: {
             query?: never;
@@ -625,10 +1420,388 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/selectOsByPageAndCondition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists images whose field holds a text anywhere, whatever its case; numbers must be equal. */
+        get: operations["selectOsByPageAndCondition"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/selectVncNodePage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists console proxies and whether they answer. */
+        get: operations["selectVncNodePage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/unDelete/{hostId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Takes a machine out of the recycle bin; one that ran is started again. The header X-Task-Id names that task. */
+        put: operations["unDeletePut"];
+        /** Takes a machine out of the recycle bin; one that ran is started again. The header X-Task-Id names that task. */
+        post: operations["unDeletePost"];
+        /** Takes a machine out of the recycle bin; one that ran is started again. The header X-Task-Id names that task. */
+        delete: operations["unDelete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateArea": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Renames a region or hangs it, with all below it, under another one. */
+        put: operations["updateArea"];
+        /** Renames a region or hangs it, with all below it, under another one. */
+        post: operations["updateAreaPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes system settings; fields that are absent stay. */
+        put: operations["updateConfig"];
+        /** Changes system settings; fields that are absent stay. */
+        post: operations["updateConfigPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateConfiguretemplate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Replaces a plan; machines that exist stay as they are. */
+        put: operations["updateConfiguretemplate"];
+        /** Replaces a plan; machines that exist stay as they are. */
+        post: operations["updateConfiguretemplatePost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateCpuInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Replaces a CPU model; machines ordered from now on get the new one. */
+        put: operations["updateCpuInfo"];
+        /** Replaces a CPU model; machines ordered from now on get the new one. */
+        post: operations["updateCpuInfoPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateIp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes addresses, all or none. */
+        put: operations["updateIp"];
+        /** Changes addresses, all or none. */
+        post: operations["updateIpPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateIpPool": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes a pool. With another gateway, the old one's address becomes free and the new one's is held back. */
+        put: operations["updateIpPool"];
+        /** Changes a pool. With another gateway, the old one's address becomes free and the new one's is held back. */
+        post: operations["updateIpPoolPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateModelGroup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Replaces a model group; machines ordered from now on get the new one. */
+        put: operations["updateModelGroup"];
+        /** Replaces a model group; machines ordered from now on get the new one. */
+        post: operations["updateModelGroupPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateNodeInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes a node; absent and masked fields stay. The hypervisor is asked only when the way to it changes. */
+        put: operations["updateNodeInfo"];
+        /** Changes a node; absent and masked fields stay. The hypervisor is asked only when the way to it changes. */
+        post: operations["updateNodeInfoPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateOs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes an image; absent fields stay. File name and folder can't change while a node has it. */
+        put: operations["updateOs"];
+        /** Changes an image; absent fields stay. File name and folder can't change while a node has it. */
+        post: operations["updateOsPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateSmbiosInfo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Replaces an SMBIOS table; machines ordered from now on get the new one. */
+        put: operations["updateSmbiosInfo"];
+        /** Replaces an SMBIOS table; machines ordered from now on get the new one. */
+        post: operations["updateSmbiosInfoPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateSysuser": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Changes an administrator. A new password ends all sessions of the account. */
+        post: operations["updateSysuser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateVmConfig/renewal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets when a machine expires; an expired one is lifted and, if it ran until then, started. */
+        put: operations["renewal"];
+        /** Sets when a machine expires; an expired one is lifted and, if it ran until then, started. */
+        post: operations["renewalPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateVmDefaultDiskSize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes the system disk sizes of orders that name none. */
+        put: operations["updateVmDefaultDiskSize"];
+        /** Changes the system disk sizes of orders that name none. */
+        post: operations["updateVmDefaultDiskSizePost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateVncNode": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes a console proxy; absent fields stay. */
+        put: operations["updateVncNode"];
+        /** Changes a console proxy; absent fields stay. */
+        post: operations["updateVncNodePost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AdminAddressChange: {
+            /** @description this address's own name server */
+            dns1: string | null;
+            /** @description this address's own name server */
+            dns2: string | null;
+            /** @description address */
+            id: number;
+            /** @description 0 free; 2 or 3 held back; 1 only where the address is used anyway */
+            status: number | null;
+        };
+        AdminAdminRecord: {
+            email: string | null;
+            id: number;
+            /** @description last login; null = never */
+            logindate: number | null;
+            name: string | null;
+            /** @description always masked */
+            password: string;
+            phone: string | null;
+            username: string;
+            uuid: string;
+        };
+        AdminCatalogueImage: {
+            arch: string;
+            /** @description empty: its publisher gives none out for this address */
+            checksum: string;
+            "cloud-int": number;
+            name: string;
+            /** @description empty: not taken over yet */
+            nodeData: components["schemas"]["AdminCatalogueNode"][];
+            osType: string;
+            type: string;
+            url: string;
+        };
+        AdminCatalogueNode: {
+            createTime: number;
+            osId: number;
+            path: string;
+            size: string;
+            /** @description 0 usable, 1 disabled */
+            status: number;
+        };
+        AdminCataloguePage: {
+            data: ({
+                [key: string]: components["schemas"]["AdminCatalogueImage"];
+            } | null)[];
+            page: number;
+            size: number;
+            total: number;
+            totalPage: number;
+        };
+        AdminConsoleNode: {
+            checkDate: number | null;
+            createDate: number;
+            domain: string;
+            /** @description 0 answers, 1 does not and gets no links, null: not looked at yet */
+            health: number | null;
+            host: string;
+            id: number;
+            lastError: string | null;
+            name: string;
+            port: number;
+            /** @description 1: https */
+            protocol: number;
+            /** @description 0 in use, 1 disabled */
+            status: number;
+            url: string;
+        };
+        AdminDiskSizes: {
+            /** @description GB */
+            Linux: number;
+            /** @description GB */
+            Windows: number;
+        };
         AdminKey: {
             appid: string;
             /** @description masked but for its last four characters, except in the answer to insertApiKey */
@@ -640,7 +1813,9 @@ export interface components {
             status: number;
         };
         AdminNode: {
+            /** @description region */
             area: number | null;
+            areaName: string | null;
             /** @description storage that "auto" means now */
             autoStorage: string;
             controllerPort: number | null;
@@ -686,6 +1861,14 @@ export interface components {
             count: number;
             poolId: number;
         };
+        AdminSystemConfig: {
+            /** @description how long deleted machines stay in the recycle bin; 0 = not at all */
+            deleteDays: number;
+            /** @description GB, for orders that name none */
+            linuxSystemDiskSize: number;
+            /** @description GB, for orders that name none */
+            winSystemDiskSize: number;
+        };
         AmsAddress: {
             dns1: string;
             dns2: string;
@@ -702,6 +1885,36 @@ export interface components {
             subnetMask: string;
             /** @description VMID of the holder on the hypervisor */
             vmId: number | null;
+        };
+        AmsArea: {
+            id: number;
+            name: string;
+            /** @description 0 = at the top */
+            parent: number;
+            /** @description level: 0 at the top, 1 below that, and so on */
+            realm: number;
+        };
+        AmsCPUModel: {
+            cpu: string | null;
+            createDate: number;
+            family: number | null;
+            id: number;
+            l3Cache: boolean | null;
+            level: string;
+            model: number | null;
+            name: string;
+            other: string | null;
+            stepping: number | null;
+            vendor: string;
+            xlevel: string;
+        };
+        AmsGroup: {
+            /** @description 0 = none */
+            cpuModel: number;
+            createDate: number;
+            id: number;
+            info: string;
+            smbiosModel: string;
         };
         AmsImage: {
             arch: string;
@@ -739,6 +1952,30 @@ export interface components {
             ip: string;
             /** @description prefix length */
             subnetMask: number;
+        };
+        AmsListOfAdminAdminRecord: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AdminAdminRecord"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAdminConsoleNode: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AdminConsoleNode"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
         };
         AmsListOfAdminKey: {
             countId: string | null;
@@ -788,6 +2025,42 @@ export interface components {
             size: number;
             total: number;
         };
+        AmsListOfAmsArea: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AmsArea"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAmsCPUModel: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AmsCPUModel"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAmsGroup: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AmsGroup"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
         AmsListOfAmsImage: {
             countId: string | null;
             current: number;
@@ -796,6 +2069,30 @@ export interface components {
             orders: string[];
             pages: number;
             records: (components["schemas"]["AmsImage"] | null)[];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAmsPlan: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AmsPlan"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAmsSMBIOS: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AmsSMBIOS"][];
             searchCount: boolean;
             size: number;
             total: number;
@@ -858,6 +2155,32 @@ export interface components {
             username: string;
             vmid: number;
         };
+        AmsPlan: {
+            acpi: number | null;
+            arch: string;
+            bandwidth: number | null;
+            bwlimit: number | null;
+            cores: number | null;
+            cpu: string;
+            cpuModel: number | null;
+            cpuUnits: number | null;
+            createDate: number;
+            dataDisk: {
+                [key: string]: unknown;
+            } | null;
+            devirtualization: boolean | null;
+            id: number;
+            kvm: boolean | null;
+            memory: number | null;
+            modelGroup: number | null;
+            name: string;
+            nested: boolean | null;
+            onBoot: number | null;
+            sockets: number | null;
+            storage: string;
+            systemDiskSize: number | null;
+            threads: number | null;
+        };
         AmsSamples: {
             data: ({
                 [key: string]: number;
@@ -878,6 +2201,15 @@ export interface components {
             } | null)[];
             size: number;
             total: number;
+        };
+        AmsSMBIOS: {
+            createDate: number;
+            id: number;
+            info: string;
+            model: {
+                [key: string]: string;
+            } | null;
+            type: number;
         };
         AmsTask: {
             attempts: number;
@@ -926,6 +2258,7 @@ export interface components {
             undo: boolean;
         };
         AmsVM: {
+            /** @description name of the node's region */
             area: string | null;
             /** @description {"data": live values}; null when there are none */
             current: {
@@ -957,6 +2290,10 @@ export interface components {
             dataDisk: {
                 [key: string]: unknown;
             } | null;
+            /** @description 1: in the recycle bin */
+            deleteState: number;
+            /** @description when the recycle bin destroys it */
+            destroyTime: number | null;
             devirtualization: boolean;
             /** @description how the guest differs from what was ordered; empty = it does not */
             drift: string;
@@ -996,6 +2333,8 @@ export interface components {
             osType: string;
             /** @description masked in lists */
             password: string;
+            /** @description when it went into the recycle bin */
+            recycleTime: number | null;
             sockets: number;
             status: number;
             storage: string;
@@ -1054,6 +2393,411 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsShortListOfmapstringstring"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    activeOsByOnline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description as selectOsByOnline lists it */
+                    fileName: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addArea: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description unique among the regions of its parent */
+                    name: string;
+                    /** @description region above; 0 or absent = none */
+                    parent?: number | null;
+                    /** @description level; follows from parent, so it is not needed. Above 0 it demands a parent */
+                    realm?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addConfiguretemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description ACPI */
+                    acpi?: boolean | null;
+                    /** @description x86_64, arrch64 or aarch64 */
+                    arch?: string;
+                    /** @description network limit in Mbps; 0 = unlimited */
+                    bandwidth?: number | null;
+                    /** @description disk limit in MB/s; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description the plan; for updates only */
+                    configureTemplateId?: number;
+                    /** @description cores a socket */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType */
+                    cpu?: string;
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number: size in GB, "storage:size" or {"size":…,"storage":…}
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest */
+                    devirtualization?: boolean | null;
+                    /** @description hardware virtualisation */
+                    kvm?: boolean | null;
+                    /** @description memory in MB */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel; 0 = none */
+                    modelGroup?: number | null;
+                    /** @description for people */
+                    name?: string;
+                    /** @description nested virtualisation; cpu must be host or max then */
+                    nested?: boolean | null;
+                    /** @description start with the node */
+                    onBoot?: boolean | null;
+                    /** @description CPU sockets */
+                    sockets?: number | null;
+                    /** @description storage of the system disk; auto: the one with most room */
+                    storage?: string;
+                    /** @description system disk in GB */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core */
+                    threads?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsPlan"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addCpuInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description CPUID family */
+                    family?: number | null;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description show an L3 cache */
+                    l3Cache?: boolean | null;
+                    /** @description highest basic leaf, e.g. 0xEC */
+                    level?: string;
+                    /** @description CPUID model */
+                    model?: number | null;
+                    /** @description brand string */
+                    name?: string;
+                    /** @description CPUID stepping */
+                    stepping?: number | null;
+                    /** @description 12 characters, e.g. GenuineIntel */
+                    vendor?: string;
+                    /** @description highest extended leaf, e.g. 0x8000001E */
+                    xlevel?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addModelGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /**
+                     * @description SMBIOS models: ids with commas between
+                     * @example 1,2
+                     */
+                    smbiosModel?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addNodeToArea: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region; 0 takes the node out of its region */
+                    area: number | null;
+                    /** @description node */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addNodeToAreaPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region; 0 takes the node out of its region */
+                    area: number | null;
+                    /** @description node */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addSmbiosInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /** @description fields by their QEMU name, e.g. {"manufacturer":"ASUS"} */
+                    model: {
+                        [key: string]: string;
+                    };
+                    /** @description type of the table: 0, 1, 2, 3, 4 or 17 */
+                    type: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    addVncNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description what browsers open; with :port where that differs from port; default host */
+                    domain?: string;
+                    /** @description where the broker reaches it */
+                    host: string;
+                    /** @description unique; getVnc names its link so */
+                    name: string;
+                    port: number;
+                    /** @description 1: https; default 0 */
+                    protocol?: number;
+                    /** @description the proxy's own setting; default: one is made */
+                    secret?: string;
+                    /** @description 0 in use (default), other: disabled */
+                    status?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -1517,6 +3261,642 @@ export interface operations {
             };
         };
     };
+    deleteArea: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description region */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteConfiguretemplatePut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description plan */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteConfiguretemplatePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description plan */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteConfiguretemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description plan */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteCpuInfoPut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteCpuInfoPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteCpuInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteIpPool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description pool */
+                poolId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteModelGroupPut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteModelGroupPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteModelGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteNodeByIdPost: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteNodeById: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteOs: {
+        parameters: {
+            query: {
+                /** @description image */
+                osId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteSmbiosInfoPut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteSmbiosInfoPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteSmbiosInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the model */
+                    id: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteSysUserByIdPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description administrator */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteSysUserById: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description administrator */
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    deleteVncNode: {
+        parameters: {
+            query: {
+                /** @description console proxy */
+                id: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     disableApi: {
         parameters: {
             query?: never;
@@ -1663,6 +4043,718 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    forceDeletePut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    forceDeletePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    forceDelete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getAllConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminSystemConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getArea: {
+        parameters: {
+            query: {
+                /** @description region */
+                id: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsArea"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getAreaList: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsArea"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getAreaListByParent: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description region; 0 or absent = those at the top */
+                parent?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsArea"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getAreaListByParentIsNull: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsArea"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getConfiguretemplateByPage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsPlan"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getControlledSecretKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getDeleteVmByPage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsShortListOfAmsVM"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getModelGroup: {
+        parameters: {
+            query: {
+                /** @description the group */
+                modelGroupId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsGroup"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getModelGroupPage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsGroup"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getNodeCount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: number;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getNodeInfoByOne: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: {
+                            [key: string]: unknown;
+                        } | null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getNodeListByArea: {
+        parameters: {
+            query: {
+                /** @description region */
+                area: number;
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAdminNode"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getNodeLoadAvg: {
+        parameters: {
+            query: {
+                /** @description default AVERAGE */
+                cf?: "AVERAGE" | "MAX";
+                /** @description node */
+                nodeId: number;
+                /** @description default hour */
+                timeframe?: "hour" | "day" | "week" | "month" | "year";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: ({
+                            [key: string]: number;
+                        } | null)[];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getPveNodeInterfaces: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getPveNodeNetworkInfo: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: ({
+                            [key: string]: unknown;
+                        } | null)[];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getSmbiosInfo: {
+        parameters: {
+            query: {
+                /** @description the model */
+                id: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsSMBIOS"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getSmbiosInfoList: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsSMBIOS"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getSysuser: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAdminAdminRecord"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getSysuserByUuid: {
+        parameters: {
+            query: {
+                uuid: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminAdminRecord"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -1936,6 +5028,33 @@ export interface operations {
             };
         };
     };
+    getVmDefaultDiskSize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminDiskSizes"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     getVmHostInfo: {
         parameters: {
             query: {
@@ -2129,11 +5248,11 @@ export interface operations {
                     area?: number | null;
                     /** @description default 7600 */
                     controllerPort?: number;
-                    /** @description the daemon's secret; without it the node has none */
+                    /** @description the daemon's secret; default, where controllerPort or controllerUrl is sent: that of getControlledSecretKey */
                     controllerSecret?: string;
                     /** @description SHA-256 of the daemon's certificate; default: learnt now */
                     controllerTlsPin?: string;
-                    /** @description https URL of the node's daemon; default: host and controllerPort, where controllerSecret is sent */
+                    /** @description https URL of the node's daemon; default: host and controllerPort, where that or controllerSecret is sent */
                     controllerUrl?: string;
                     /** @description host name or address */
                     host: string;
@@ -2337,6 +5456,45 @@ export interface operations {
             };
         };
     };
+    registerDo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    email?: string;
+                    name?: string;
+                    /** @description 8 to 128 characters */
+                    password: string;
+                    phone?: string;
+                    /** @description unique */
+                    username: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     reinstall: {
         parameters: {
             query?: never;
@@ -2509,6 +5667,142 @@ export interface operations {
             };
         };
     };
+    selectCpuInfo: {
+        parameters: {
+            query: {
+                /** @description the model */
+                id: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsCPUModel"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    selectCpuInfoPage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsCPUModel"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    selectFreeIpByNodeId: {
+        parameters: {
+            query: {
+                /** @description 4 or 6; default: both */
+                ipVersion?: number;
+                nodeId: number;
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description of this pool only */
+                poolId?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsAddress"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    selectFreeIpListByNodeId: {
+        parameters: {
+            query: {
+                /** @description 4 or 6; default: both */
+                ipVersion?: number;
+                nodeId: number;
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description of this pool only */
+                poolId?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsAddress"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     selectIpListByPoolId: {
         parameters: {
             query: {
@@ -2606,6 +5900,38 @@ export interface operations {
             };
         };
     };
+    selectOsByOnline: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminCataloguePage"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     selectOsByPage: {
         parameters: {
             query?: {
@@ -2630,6 +5956,1387 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsListOfAmsImage"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    selectOsByPageAndCondition: {
+        parameters: {
+            query: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description name, fileName, type, arch, osType, url, path, id, downType, cloud or status */
+                param: string;
+                /** @description items a page; default 20 */
+                size?: number;
+                value: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAmsImage"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    selectVncNodePage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAdminConsoleNode"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    unDeletePut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    unDeletePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    unDelete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateArea: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region */
+                    id: number;
+                    /** @description unique among the regions of its parent */
+                    name: string;
+                    /** @description region above; 0 or absent = none */
+                    parent?: number | null;
+                    /** @description level; follows from parent, so it is not needed. Above 0 it demands a parent */
+                    realm?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateAreaPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region */
+                    id: number;
+                    /** @description unique among the regions of its parent */
+                    name: string;
+                    /** @description region above; 0 or absent = none */
+                    parent?: number | null;
+                    /** @description level; follows from parent, so it is not needed. Above 0 it demands a parent */
+                    realm?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description days in the recycle bin; 0 = destroyed at once */
+                    deleteDays?: number | null;
+                    /** @description GB */
+                    linuxSystemDiskSize?: number | null;
+                    /** @description GB */
+                    winSystemDiskSize?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminSystemConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateConfigPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description days in the recycle bin; 0 = destroyed at once */
+                    deleteDays?: number | null;
+                    /** @description GB */
+                    linuxSystemDiskSize?: number | null;
+                    /** @description GB */
+                    winSystemDiskSize?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminSystemConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateConfiguretemplate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description ACPI */
+                    acpi?: boolean | null;
+                    /** @description x86_64, arrch64 or aarch64 */
+                    arch?: string;
+                    /** @description network limit in Mbps; 0 = unlimited */
+                    bandwidth?: number | null;
+                    /** @description disk limit in MB/s; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description the plan; for updates only */
+                    configureTemplateId?: number;
+                    /** @description cores a socket */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType */
+                    cpu?: string;
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number: size in GB, "storage:size" or {"size":…,"storage":…}
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest */
+                    devirtualization?: boolean | null;
+                    /** @description hardware virtualisation */
+                    kvm?: boolean | null;
+                    /** @description memory in MB */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel; 0 = none */
+                    modelGroup?: number | null;
+                    /** @description for people */
+                    name?: string;
+                    /** @description nested virtualisation; cpu must be host or max then */
+                    nested?: boolean | null;
+                    /** @description start with the node */
+                    onBoot?: boolean | null;
+                    /** @description CPU sockets */
+                    sockets?: number | null;
+                    /** @description storage of the system disk; auto: the one with most room */
+                    storage?: string;
+                    /** @description system disk in GB */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core */
+                    threads?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateConfiguretemplatePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description ACPI */
+                    acpi?: boolean | null;
+                    /** @description x86_64, arrch64 or aarch64 */
+                    arch?: string;
+                    /** @description network limit in Mbps; 0 = unlimited */
+                    bandwidth?: number | null;
+                    /** @description disk limit in MB/s; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description the plan; for updates only */
+                    configureTemplateId?: number;
+                    /** @description cores a socket */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType */
+                    cpu?: string;
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number: size in GB, "storage:size" or {"size":…,"storage":…}
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest */
+                    devirtualization?: boolean | null;
+                    /** @description hardware virtualisation */
+                    kvm?: boolean | null;
+                    /** @description memory in MB */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel; 0 = none */
+                    modelGroup?: number | null;
+                    /** @description for people */
+                    name?: string;
+                    /** @description nested virtualisation; cpu must be host or max then */
+                    nested?: boolean | null;
+                    /** @description start with the node */
+                    onBoot?: boolean | null;
+                    /** @description CPU sockets */
+                    sockets?: number | null;
+                    /** @description storage of the system disk; auto: the one with most room */
+                    storage?: string;
+                    /** @description system disk in GB */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core */
+                    threads?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateCpuInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description CPUID family */
+                    family?: number | null;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description show an L3 cache */
+                    l3Cache?: boolean | null;
+                    /** @description highest basic leaf, e.g. 0xEC */
+                    level?: string;
+                    /** @description CPUID model */
+                    model?: number | null;
+                    /** @description brand string */
+                    name?: string;
+                    /** @description CPUID stepping */
+                    stepping?: number | null;
+                    /** @description 12 characters, e.g. GenuineIntel */
+                    vendor?: string;
+                    /** @description highest extended leaf, e.g. 0x8000001E */
+                    xlevel?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateCpuInfoPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description CPUID family */
+                    family?: number | null;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description show an L3 cache */
+                    l3Cache?: boolean | null;
+                    /** @description highest basic leaf, e.g. 0xEC */
+                    level?: string;
+                    /** @description CPUID model */
+                    model?: number | null;
+                    /** @description brand string */
+                    name?: string;
+                    /** @description CPUID stepping */
+                    stepping?: number | null;
+                    /** @description 12 characters, e.g. GenuineIntel */
+                    vendor?: string;
+                    /** @description highest extended leaf, e.g. 0x8000001E */
+                    xlevel?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateIp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdminAddressChange"][];
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateIpPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdminAddressChange"][];
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateIpPool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    dns1?: string | null;
+                    dns2?: string | null;
+                    gateway?: string | null;
+                    /** @description pool */
+                    id: number;
+                    /** @description prefix length */
+                    mask?: number | null;
+                    name?: string | null;
+                    /** @description moves the pool; refused while an address is used */
+                    nodeid?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminPool"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateIpPoolPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    dns1?: string | null;
+                    dns2?: string | null;
+                    gateway?: string | null;
+                    /** @description pool */
+                    id: number;
+                    /** @description prefix length */
+                    mask?: number | null;
+                    name?: string | null;
+                    /** @description moves the pool; refused while an address is used */
+                    nodeid?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminPool"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateModelGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /**
+                     * @description SMBIOS models: ids with commas between
+                     * @example 1,2
+                     */
+                    smbiosModel?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateModelGroupPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number;
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /**
+                     * @description SMBIOS models: ids with commas between
+                     * @example 1,2
+                     */
+                    smbiosModel?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateNodeInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region; 0 = none */
+                    area?: number | null;
+                    /** @description what storage auto means; empty: the one with most room */
+                    autoStorage?: string | null;
+                    controllerPort?: number;
+                    /** @description sets the daemon up; it is asked at once */
+                    controllerSecret?: string;
+                    /** @description default: learnt now */
+                    controllerTlsPin?: string;
+                    /** @description https URL of the node's daemon; default: host and controllerPort */
+                    controllerUrl?: string;
+                    host?: string;
+                    /** @description node */
+                    id: number;
+                    /** @description name for people */
+                    name?: string | null;
+                    /** @description the hypervisor's own: can't be changed */
+                    nodeName?: string;
+                    password?: string;
+                    port?: number;
+                    realm?: string;
+                    sshPassword?: string | null;
+                    sshPort?: number | null;
+                    sshUsername?: string | null;
+                    /** @description 0 in use, 2 disabled; 1 (offline) is observed and changes nothing */
+                    status?: number | null;
+                    /** @description user@realm!name; needs tokenSecret where it changes */
+                    tokenId?: string;
+                    tokenSecret?: string;
+                    username?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateNodeInfoPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description region; 0 = none */
+                    area?: number | null;
+                    /** @description what storage auto means; empty: the one with most room */
+                    autoStorage?: string | null;
+                    controllerPort?: number;
+                    /** @description sets the daemon up; it is asked at once */
+                    controllerSecret?: string;
+                    /** @description default: learnt now */
+                    controllerTlsPin?: string;
+                    /** @description https URL of the node's daemon; default: host and controllerPort */
+                    controllerUrl?: string;
+                    host?: string;
+                    /** @description node */
+                    id: number;
+                    /** @description name for people */
+                    name?: string | null;
+                    /** @description the hypervisor's own: can't be changed */
+                    nodeName?: string;
+                    password?: string;
+                    port?: number;
+                    realm?: string;
+                    sshPassword?: string | null;
+                    sshPort?: number | null;
+                    sshUsername?: string | null;
+                    /** @description 0 in use, 2 disabled; 1 (offline) is observed and changes nothing */
+                    status?: number | null;
+                    /** @description user@realm!name; needs tokenSecret where it changes */
+                    tokenId?: string;
+                    tokenSecret?: string;
+                    username?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateOs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    arch?: string | null;
+                    checksum?: string | null;
+                    cloud?: boolean | null;
+                    /** @description can't be changed */
+                    downType?: number | null;
+                    fileName?: string | null;
+                    /** @description image */
+                    id: number;
+                    name?: string | null;
+                    osType?: string | null;
+                    path?: string | null;
+                    /** @description 0 usable, other: disabled */
+                    status?: number | null;
+                    type?: string | null;
+                    url?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateOsPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    arch?: string | null;
+                    checksum?: string | null;
+                    cloud?: boolean | null;
+                    /** @description can't be changed */
+                    downType?: number | null;
+                    fileName?: string | null;
+                    /** @description image */
+                    id: number;
+                    name?: string | null;
+                    osType?: string | null;
+                    path?: string | null;
+                    /** @description 0 usable, other: disabled */
+                    status?: number | null;
+                    type?: string | null;
+                    url?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateSmbiosInfo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /** @description fields by their QEMU name, e.g. {"manufacturer":"ASUS"} */
+                    model: {
+                        [key: string]: string;
+                    };
+                    /** @description type of the table: 0, 1, 2, 3, 4 or 17 */
+                    type: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateSmbiosInfoPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description for updates only */
+                    id?: number;
+                    /** @description for people */
+                    info: string;
+                    /** @description fields by their QEMU name, e.g. {"manufacturer":"ASUS"} */
+                    model: {
+                        [key: string]: string;
+                    };
+                    /** @description type of the table: 0, 1, 2, 3, 4 or 17 */
+                    type: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateSysuser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    email?: string;
+                    id: number;
+                    name?: string;
+                    /** @description 8 to 128 characters; empty: as it is */
+                    password?: string;
+                    phone?: string;
+                    /** @description unique */
+                    username: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    renewal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Unix time in seconds (10 digits) or milliseconds (13 digits) */
+                    expirationTime: number | null;
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    renewalPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description Unix time in seconds (10 digits) or milliseconds (13 digits) */
+                    expirationTime: number | null;
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVmDefaultDiskSize: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description GB; absent: as it is */
+                    Linux?: number | null;
+                    /** @description GB; absent: as it is */
+                    Windows?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVmDefaultDiskSizePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description GB; absent: as it is */
+                    Linux?: number | null;
+                    /** @description GB; absent: as it is */
+                    Windows?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVncNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    domain?: string | null;
+                    host?: string | null;
+                    /** @description console proxy */
+                    id: number;
+                    name?: string | null;
+                    port?: number | null;
+                    /** @description 1: https */
+                    protocol?: number | null;
+                    /** @description replaces the proxy's secret */
+                    secret?: string | null;
+                    /** @description 0 in use, other: disabled */
+                    status?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVncNodePost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    domain?: string | null;
+                    host?: string | null;
+                    /** @description console proxy */
+                    id: number;
+                    name?: string | null;
+                    port?: number | null;
+                    /** @description 1: https */
+                    protocol?: number | null;
+                    /** @description replaces the proxy's secret */
+                    secret?: string | null;
+                    /** @description 0 in use, other: disabled */
+                    status?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];

@@ -39,7 +39,7 @@ type ClusterStore interface {
 	UpdateCluster(ctx context.Context, cluster *Cluster) error
 	DeleteCluster(ctx context.Context, id int64) error
 	FindCluster(ctx context.Context, id int64) (*Cluster, error)
-	FindClusterByEndpoint(ctx context.Context, kind, endpoint string) (*Cluster, error) // endpoint = host:port
+	FindClusterByEndpoint(ctx context.Context, kind, endpoint string) (*Cluster, error)
 	ListClusters(ctx context.Context) ([]Cluster, error)
 
 	// UpsertNode inserts or updates by (cluster, name) what was observed; operator's fields of an existing row stay.
@@ -174,7 +174,7 @@ type VMStore interface {
 	UpdateVM(ctx context.Context, vm *VM) error
 	// LockVM reads a VM FOR UPDATE inside a transaction.
 	LockVM(ctx context.Context, id int64) (*VM, error)
-	// SaveObservations writes many at once; unknown VMs are ignored. power maps to Status where no task is at work.
+	// SaveObservations writes many at once, outside a transaction in several of its own; unknown VMs are ignored.
 	SaveObservations(ctx context.Context, cluster int64, observations []VMObservation) error
 	MarkVMDeleted(ctx context.Context, id int64, at time.Time) error
 	// DueVMs gives up to count VMs in service that are past their expiry and not marked so yet, VMExpired ones that are not past
@@ -188,7 +188,8 @@ type VMStore interface {
 // DueVMs are ids of VMs whose time has come, see VMStore.
 type DueVMs struct{ Expired, Renewed, Destroyed []int64 }
 
-// VMObservation is one VM in a poll. Status, when set, replaces the VM's status if no task works on it.
+// VMObservation is one VM in a poll. Status, when set, replaces the VM's status if no task works on it and none has set it since
+// StatusGrace before Observed.At. NodeID 0 leaves the VM's node.
 type VMObservation struct {
 	VM       int64
 	Observed Observed

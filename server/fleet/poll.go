@@ -138,7 +138,11 @@ func (f *Fleet) Poll(ctx context.Context, cluster int64) error {
 	if err != nil {
 		return err
 	}
-	return f.store.Transact(ctx, func(tx broker.Tx) error { return f.storeInventory(ctx, tx, cluster, inventory) })
+	err = f.store.Transact(ctx, func(tx broker.Tx) error { return f.storeInventory(ctx, tx, cluster, inventory) })
+	if err != nil {
+		return err
+	}
+	return f.storeGuests(ctx, cluster, inventory)
 }
 
 func (f *Fleet) storeInventory(ctx context.Context, tx broker.Tx, id int64, inventory hypervisor.Inventory) error {
@@ -167,24 +171,25 @@ func (f *Fleet) storeInventory(ctx context.Context, tx broker.Tx, id int64, inve
 	if err != nil {
 		return err
 	}
-	return f.storeGuests(ctx, tx, id, inventory)
-}
-
-func (f *Fleet) storeGuests(ctx context.Context, tx broker.Tx, cluster int64, inventory hypervisor.Inventory) error {
 	vmids := make([]int, 0, len(inventory.Guests))
-	byID := make(map[int]hypervisor.GuestSummary, len(inventory.Guests))
 	for _, guest := range inventory.Guests {
 		vmids = append(vmids, guest.ID)
+	}
+	return tx.ReplaceGuests(ctx, id, vmids)
+}
+
+// storeGuests uses no transaction of its own: orders must not wait until all observations of a large cluster are written. What
+// changes meanwhile, SaveObservations leaves alone.
+func (f *Fleet) storeGuests(ctx context.Context, cluster int64, inventory hypervisor.Inventory) error {
+	byID := make(map[int]hypervisor.GuestSummary, len(inventory.Guests))
+	for _, guest := range inventory.Guests {
 		byID[guest.ID] = guest
 	}
-	if err := tx.ReplaceGuests(ctx, cluster, vmids); err != nil {
-		return err
-	}
-	vms, err := tx.ListClusterVMs(ctx, cluster)
+	vms, err := f.store.ListClusterVMs(ctx, cluster)
 	if err != nil || len(vms) == 0 {
 		return err
 	}
-	nodes, err := tx.ListClusterNodes(ctx, cluster)
+	nodes, err := f.store.ListClusterNodes(ctx, cluster)
 	if err != nil {
 		return err
 	}
@@ -198,18 +203,18 @@ func (f *Fleet) storeGuests(ctx context.Context, tx broker.Tx, cluster int64, in
 	for i := range vms {
 		guest, seen := byID[vms[i].VMID]
 		observation := observe(&vms[i], guest, seen, down[vms[i].NodeID], inventory.At)
-		if id, known := names[guest.Node]; seen && known {
+		if id, known := names[guest.Node]; seen && known && id != vms[i].NodeID {
 			observation.NodeID = id
 		}
 		observations = append(observations, observation)
 	}
-	return tx.SaveObservations(ctx, cluster, observations)
+	return f.store.SaveObservations(ctx, cluster, observations)
 }
 
 // observe turns a summary into what is stored, with the drift in plain words. A VM that a task works on keeps its status.
 func observe(vm *broker.VM, guest hypervisor.GuestSummary, seen, nodeDown bool, at time.Time) broker.VMObservation {
 	at = at.UTC()
-	observation := broker.VMObservation{VM: vm.ID, NodeID: vm.NodeID, Observed: broker.Observed{At: &at, Power: string(hypervisor.PowerUnknown)}}
+	observation := broker.VMObservation{VM: vm.ID, Observed: broker.Observed{At: &at, Power: string(hypervisor.PowerUnknown)}}
 	if !seen {
 		if vm.TaskID == nil && !nodeDown && at.Sub(vm.StatusAt) >= broker.StatusGrace {
 			observation.Observed.Drift = "the guest is missing on the hypervisor"

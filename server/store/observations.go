@@ -32,30 +32,52 @@ func (s *session) SaveObservations(ctx context.Context, cluster int64, observati
 	return nil
 }
 
-// observeJSON suits SQLite: one statement for all, and always the same one, so that it stays compiled. The values come as JSON, a row
-// each in the order of observedValues.
-func observeJSON(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
-	rows := make([][]any, 0, len(observations))
-	for _, observation := range observations {
-		rows = append(rows, observedValues(observation))
-	}
-	text, err := json.Marshal(rows)
-	if err != nil {
-		return err
-	}
-	return db.Exec(`UPDATE vms SET observed_at = value ->> 0, observed_power = value ->> 1, observed_node = value ->> 2,
+const (
+	// The + keeps SQLite from any index but the primary key: it once chose vms_by_cluster, looked at the JSON text anew for each VM
+	// of the cluster, and kept the writer for seconds.
+	fromJSON = " FROM json_each(?) WHERE vms.id = value ->> 12 AND +cluster_id = ? AND +deleted_at <= 0"
+	// sawJSON touches no column of an index.
+	sawJSON = `UPDATE vms SET observed_at = value ->> 0, observed_power = value ->> 1, observed_node = value ->> 2,
 		observed_cpu = value ->> 3, observed_memory = value ->> 4, observed_uptime = value ->> 5, observed_net_in = value ->> 6,
-		observed_net_out = value ->> 7, observed_drift = value ->> 8,
-		node_id = CASE WHEN value ->> 9 = 0 THEN node_id ELSE value ->> 9 END,
-		status = CASE WHEN value ->> 10 IS NULL OR task_id IS NOT NULL THEN status ELSE value ->> 10 END
-		FROM json_each(?) WHERE vms.id = value ->> 11 AND cluster_id = ? AND deleted_at <= 0`, string(text), cluster).Error
+		observed_net_out = value ->> 7, observed_drift = value ->> 8` + fromJSON
+	changedJSON = `UPDATE vms SET node_id = CASE WHEN value ->> 9 = 0 THEN node_id ELSE value ->> 9 END,
+		status = CASE WHEN value ->> 10 IS NULL OR task_id IS NOT NULL OR status_at > value ->> 11 THEN status ELSE value ->> 10 END` + fromJSON
+)
+
+// observeJSON suits SQLite: one statement for all, and always the same one, so that it stays compiled. The values come as JSON, a row
+// each in the order of observedValues. What concerns indexes is written for the few VMs where it is new.
+func observeJSON(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
+	var all, news [][]any
+	for _, observation := range observations {
+		values := observedValues(observation)
+		all = append(all, values)
+		if observation.NodeID != 0 || observation.Status != nil {
+			news = append(news, values)
+		}
+	}
+	for _, each := range []struct {
+		statement string
+		rows      [][]any
+	}{{sawJSON, all}, {changedJSON, news}} {
+		if len(each.rows) == 0 {
+			continue
+		}
+		text, err := json.Marshal(each.rows)
+		if err != nil {
+			return err
+		}
+		if err := db.Exec(each.statement, string(text), cluster).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // observeTogether joins the rows with a table made of the values: one round trip for all.
 func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObservation) error {
 	const columns = `SELECT ? AS at, ? AS power, ? AS node, ? AS cpu, ? AS memory, ? AS uptime, ? AS net_in, ? AS net_out, ? AS drift,
-		? AS node_id, ? AS status, ? AS id`
-	selects := columns + strings.Repeat(" UNION ALL SELECT ?,?,?,?,?,?,?,?,?,?,?,?", len(observations)-1)
+		? AS node_id, ? AS status, ? AS settled, ? AS id`
+	selects := columns + strings.Repeat(" UNION ALL SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?", len(observations)-1)
 	var arguments []any
 	for _, observation := range observations {
 		arguments = append(arguments, observedValues(observation)...)
@@ -65,15 +87,21 @@ func observeTogether(db *gorm.DB, cluster int64, observations []broker.VMObserva
 		observed_memory = seen.memory, observed_uptime = seen.uptime, observed_net_in = seen.net_in,
 		observed_net_out = seen.net_out, observed_drift = seen.drift,
 		vms.node_id = CASE WHEN seen.node_id = 0 THEN vms.node_id ELSE seen.node_id END,
-		vms.status = CASE WHEN seen.status IS NULL OR task_id IS NOT NULL THEN vms.status ELSE seen.status END
+		vms.status = CASE WHEN seen.status IS NULL OR task_id IS NOT NULL OR status_at > seen.settled THEN vms.status ELSE seen.status END
 		WHERE COALESCE(cluster_id, 0) = ? AND COALESCE(deleted_at, 0) <= 0`, append(arguments, cluster)...).Error
 }
 
 func observedValues(observation broker.VMObservation) []any {
 	seen := observation.Observed
+	// A status that was set later is none that the inventory may contradict, see broker.StatusGrace.
+	var settled *micros
+	if seen.At != nil {
+		before := fromTime(seen.At.Add(-broker.StatusGrace))
+		settled = &before
+	}
 	return []any{
 		fromTimePointer(seen.At), seen.Power, seen.Node, seen.CPU, seen.Memory, seen.Uptime, seen.NetIn, seen.NetOut, seen.Drift,
-		observation.NodeID, statusOf(observation), observation.VM,
+		observation.NodeID, statusOf(observation), settled, observation.VM,
 	}
 }
 

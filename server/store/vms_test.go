@@ -123,6 +123,30 @@ func TestWhatVMsCannotShare(t *testing.T) {
 	})
 }
 
+// TestObservationAgainstNewStatus: what a task has just set, an inventory that is older or hardly newer does not take back.
+func TestObservationAgainstNewStatus(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		cluster, node := place(t, s)
+		for _, test := range []struct {
+			after time.Duration
+			want  broker.VMStatus
+		}{{-time.Hour, broker.VMStopped}, {broker.StatusGrace - time.Second, broker.VMStopped}, {broker.StatusGrace, broker.VMRunning}} {
+			vm := newVM(cluster.ID, node.ID)
+			vm.Status, vm.StatusAt = broker.VMStopped, start
+			check(t, s.InsertVM(t.Context(), vm))
+			at, running := start.Add(test.after), broker.VMRunning
+			check(t, s.SaveObservations(t.Context(), cluster.ID, []broker.VMObservation{
+				{VM: vm.ID, Observed: broker.Observed{At: &at, Power: "running"}, Status: &running},
+			}))
+			found, err := s.FindVM(t.Context(), vm.ID)
+			check(t, err)
+			if found.Status != test.want || found.Observed.Power != "running" {
+				t.Errorf("%s after it was set: status %d, power %q; want status %d", test.after, found.Status, found.Observed.Power, test.want)
+			}
+		}
+	})
+}
+
 func TestObservations(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

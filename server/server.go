@@ -188,6 +188,7 @@ func (s *running) serve(ctx context.Context) (err error) {
 	}()
 	go s.cleanConsoleLinks(background)
 	go s.sweep(background)
+	go s.reencrypt(background)
 	failed := make(chan error, 2)
 	servers := []*http.Server{s.start(s.api, listener, failed)}
 	if s.config.Metrics.Enabled && s.config.Metrics.Listen != "" {

@@ -23,3 +23,14 @@ func (s *running) sweep(ctx context.Context) {
 		}
 	}
 }
+
+// reencrypt moves stored secrets to the key that encrypts now, when it is a new one.
+func (s *running) reencrypt(ctx context.Context) {
+	changed, err := s.store.Reencrypt(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("encrypt stored secrets with the new key; the next start tries again", "error", err)
+	}
+	if changed {
+		s.log.Info("all stored secrets are encrypted with the new key; older keys are not needed any more")
+	}
+}

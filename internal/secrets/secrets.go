@@ -1,7 +1,7 @@
 // Package secrets encrypts what has to be kept readable: credentials of hypervisors and daemons, guests' passwords.
 //
 // The keys are a Tink keyset of XChaCha20-Poly1305 keys, whose random 192-bit nonces allow any number of values a key. They are
-// kept in a file beside the database, or come from the environment; either way they are not in the database, so that a
+// kept in a file beside the database, or come from the settings; either way they are not in the database, so that a
 // stolen dump holds no credential.
 package secrets
 
@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,30 +28,30 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Environment is the variable that Open's second argument is read from: one or several keys, separated by commas, each 32
+// Setting is the server's setting that Open's second argument comes from: one or several keys, separated by commas, each 32
 // random bytes in base64 (openssl rand -base64 32). The first encrypts, all decrypt.
-const Environment = "GANTRY_SECRET_KEY"
+const Setting = "secret_key"
 
 const keyBytes = 32
 
 // Keyring encrypts and decrypts. It is safe for concurrent use.
 type Keyring struct {
-	path string // "" when the keys came from the environment
+	path string // "" when the keys came from the settings
 
 	mu     sync.RWMutex
 	handle *keyset.Handle
 	aead   tink.AEAD
 }
 
-// Open gives the keyring of a file, which is created with a fresh key when there is none. When environment is not empty, it
-// holds the keys (see Environment) and the file is not looked at.
+// Open gives the keyring of a file, which is created with a fresh key when there is none. When setting is not empty, it
+// holds the keys (see Setting) and the file is not looked at.
 //
 // A file that others than its owner can read is refused.
-func Open(path, environment string) (*Keyring, error) {
-	if environment != "" {
-		handle, err := parseEnvironment(environment)
+func Open(path, setting string) (*Keyring, error) {
+	if setting != "" {
+		handle, err := parseSetting(setting)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", Environment, err)
+			return nil, fmt.Errorf("%s: %w", Setting, err)
 		}
 		return newKeyring("", handle)
 	}
@@ -120,11 +121,18 @@ func (k *Keyring) Current(text string) bool {
 	return binary.BigEndian.Uint32(sealed[1:5]) == k.handle.KeysetInfo().GetPrimaryKeyId()
 }
 
+// CurrentKey names the key that encrypts now; the name says nothing about the key itself.
+func (k *Keyring) CurrentKey() string {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return strconv.FormatUint(uint64(k.handle.KeysetInfo().GetPrimaryKeyId()), 10)
+}
+
 // Rotate makes a new key, which encrypts from now on; the old ones still decrypt. The file is replaced before the new key is
-// used. Keys from the environment are rotated by putting a new one in front, so Rotate fails for them.
+// used. Keys from the settings are rotated by putting a new one in front, so Rotate fails for them.
 func (k *Keyring) Rotate() error {
 	if k.path == "" {
-		return fmt.Errorf("the secret keys come from %s: put a new one in front there", Environment)
+		return fmt.Errorf("the secret keys come from %s: put a new one in front there", Setting)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -158,9 +166,9 @@ func (k *Keyring) Rotate() error {
 	return nil
 }
 
-func parseEnvironment(environment string) (*keyset.Handle, error) {
+func parseSetting(setting string) (*keyset.Handle, error) {
 	manager := keyset.NewManager()
-	for number, text := range strings.Split(environment, ",") {
+	for number, text := range strings.Split(setting, ",") {
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 		if err != nil || len(raw) != keyBytes {
 			return nil, fmt.Errorf("key %d is not %d bytes in base64", number+1, keyBytes)

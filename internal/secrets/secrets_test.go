@@ -11,9 +11,9 @@ import (
 	"gantry/internal/secrets"
 )
 
-func open(t *testing.T, path, environment string) *secrets.Keyring {
+func open(t *testing.T, path, setting string) *secrets.Keyring {
 	t.Helper()
-	keyring, err := secrets.Open(path, environment)
+	keyring, err := secrets.Open(path, setting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestRotatedKeysStillDecrypt(t *testing.T) {
 	}
 }
 
-func TestKeysFromTheEnvironment(t *testing.T) {
+func TestKeysFromTheSettings(t *testing.T) {
 	first := open(t, "", key('a'))
 	text := encrypt(t, first, "value", "x")
 	both := open(t, "", key('b')+", "+key('a'))
@@ -109,12 +109,12 @@ func TestKeysFromTheEnvironment(t *testing.T) {
 		t.Error("the first key is not the one that encrypts")
 	}
 	if both.Rotate() == nil {
-		t.Error("keys of the environment were rotated: nothing would keep the new one")
+		t.Error("keys of the settings were rotated: nothing would keep the new one")
 	}
-	for name, environment := range map[string]string{
+	for name, setting := range map[string]string{
 		"short": "c2hvcnQ=", "not base64": "%%%", "empty part": key('a') + ",", "twice": key('a') + "," + key('a'),
 	} {
-		if _, err := secrets.Open("", environment); err == nil || !strings.Contains(err.Error(), secrets.Environment) {
+		if _, err := secrets.Open("", setting); err == nil || !strings.Contains(err.Error(), secrets.Setting) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -18,7 +18,7 @@ func (settingRow) TableName() string { return "settings" }
 func (s *session) settingRow(name, value string, secret bool) (row *settingRow, err error) {
 	row = &settingRow{Name: name, Value: value, Secret: secret}
 	if secret {
-		row.Value, err = s.secrets.Encrypt(value, "settings/"+name)
+		row.Value, err = s.secrets.Encrypt(value, settingContext(name))
 	}
 	return row, err
 }
@@ -39,7 +39,7 @@ func (s *session) setting(db *gorm.DB, name string) (string, error) {
 	if !row.Secret {
 		return row.Value, nil
 	}
-	return s.secrets.Decrypt(row.Value, "settings/"+name)
+	return s.secrets.Decrypt(row.Value, settingContext(name))
 }
 
 func (s *session) SaveSetting(ctx context.Context, name, value string, secret bool) error {

@@ -49,6 +49,8 @@ type Node struct {
 	SSHPort     int
 	SSHUsername string
 	SSHPassword string // encrypted at rest
+	// SSHHostKey is the host key (authorized_keys format) that has to be met there; "" = the first one met is kept.
+	SSHHostKey string
 	// Daemon is the node's `gantry controlled`; URL is empty when the node has none.
 	Daemon    Daemon
 	CreatedAt time.Time

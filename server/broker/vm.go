@@ -68,8 +68,10 @@ type VM struct {
 	ImageID int64
 	// Password is the guest's login password; the store encrypts it.
 	Username, Password string
-	// PendingPassword is what a reinstall sets; it becomes Password when the guest has it. Encrypted like Password.
+	// PendingPassword is what a reinstall or a password task sets; it becomes Password when the guest has it. Encrypted like Password.
 	PendingPassword string
+	// ConsolePassword is what the console asks its viewer for; "" = nothing. Encrypted like Password.
+	ConsolePassword string
 	// SystemVolume is the hypervisor's name of the system disk's volume, once known.
 	SystemVolume string
 	ExpiresAt    *time.Time
@@ -140,6 +142,8 @@ type VMSpec struct {
 	PlanID     *int64 `json:"planId,omitempty"`
 	CPUModel   *int64 `json:"cpuModel,omitempty"`
 	ModelGroup *int64 `json:"modelGroup,omitempty"`
+	// Processor is the digest of CPU and tables that the guest was given last, see ProcessorDigest; "" = before there was one.
+	Processor string `json:"processor,omitempty"`
 }
 
 // DataDisk is an additional disk. Number 1 is scsi1.

@@ -95,6 +95,12 @@ func CheckChange(change GuestChange) error {
 	if change.SystemDiskIO != nil {
 		add(func() error { return checkIO(*change.SystemDiskIO) })
 	}
+	if processor := change.Processor; processor != nil {
+		if processor.CPUType != "" && !wordPattern.MatchString(processor.CPUType) {
+			return broker.InvalidField("cpuType", "%q is not a CPU type", processor.CPUType)
+		}
+		add(func() error { return checkHardware(processor.Hardware) })
+	}
 	add(func() error { return checkCloudInit(change.CloudInit) })
 	return firstError(checks)
 }

@@ -361,6 +361,15 @@ type GuestChange struct {
 	CloudInit  *CloudInit
 	// SystemDiskIO sets the limits of the system disk.
 	SystemDiskIO *broker.IOLimits
+	// Processor changes what CPU and tables the guest is shown; Unsupported where the driver can do that at creation only.
+	Processor *Processor
+}
+
+// Processor is the part of GuestSpec that says what CPU and tables the guest is shown.
+type Processor struct {
+	CPUType        string
+	HideHypervisor bool
+	Hardware       broker.GuestHardware
 }
 
 // PowerAction is a power button.

@@ -25,6 +25,7 @@ type nodeRow struct {
 	SSHPort        int    `gorm:"column:ssh_port"`
 	SSHUsername    string `gorm:"column:ssh_username"`
 	SSHPassword    string `gorm:"column:ssh_password"`
+	SSHHostKey     string `gorm:"column:ssh_host_key"`
 	DaemonURL      string `gorm:"column:daemon_url"`
 	DaemonSecret   string
 	DaemonTLSPin   string `gorm:"column:daemon_tls_pin"`
@@ -42,7 +43,7 @@ func (s *session) nodeRow(node *broker.Node) (row *nodeRow, err error) {
 	row = &nodeRow{
 		ID: node.ID, ClusterID: node.ClusterID, Name: node.Name, Label: node.Label, AreaID: node.AreaID, Status: int(node.Status),
 		DefaultStorage: node.DefaultStorage, CPUs: node.CPUs, MemoryBytes: node.MemoryBytes, SeenAt: fromTimePointer(node.SeenAt),
-		LastError: node.LastError, SSHPort: node.SSHPort, SSHUsername: node.SSHUsername, DaemonURL: node.Daemon.URL,
+		LastError: node.LastError, SSHPort: node.SSHPort, SSHUsername: node.SSHUsername, SSHHostKey: node.SSHHostKey, DaemonURL: node.Daemon.URL,
 		DaemonTLSPin: node.Daemon.TLSPin, DaemonStatus: node.Daemon.Status, CreatedAt: fromTime(node.CreatedAt),
 	}
 	if row.ID == 0 {
@@ -59,7 +60,7 @@ func (s *session) node(row *nodeRow) (node *broker.Node, err error) {
 	node = &broker.Node{
 		ID: row.ID, ClusterID: row.ClusterID, Name: row.Name, Label: row.Label, AreaID: row.AreaID,
 		Status: broker.NodeStatus(row.Status), DefaultStorage: row.DefaultStorage, CPUs: row.CPUs, MemoryBytes: row.MemoryBytes,
-		SeenAt: row.SeenAt.timePointer(), LastError: row.LastError, SSHPort: row.SSHPort, SSHUsername: row.SSHUsername,
+		SeenAt: row.SeenAt.timePointer(), LastError: row.LastError, SSHPort: row.SSHPort, SSHUsername: row.SSHUsername, SSHHostKey: row.SSHHostKey,
 		Daemon:    broker.Daemon{URL: row.DaemonURL, TLSPin: row.DaemonTLSPin, Status: row.DaemonStatus},
 		CreatedAt: row.CreatedAt.time(),
 	}

@@ -32,6 +32,7 @@ type vmRow struct {
 	Username        string
 	Password        string
 	PendingPassword string
+	ConsolePassword string
 	SystemVolume    string
 	ExpiresAt       *micros
 	CreatedAt       micros `gorm:"autoCreateTime:false"`
@@ -67,6 +68,8 @@ var observedColumns = []string{
 
 func vmPendingContext(id int64) string { return fmt.Sprintf("vms/pending_password/%d", id) }
 
+func vmConsoleContext(id int64) string { return fmt.Sprintf("vms/console_password/%d", id) }
+
 func vmPasswordContext(id int64) string { return fmt.Sprintf("vms/password/%d", id) }
 
 // vmRow leaves the password empty while the id it is bound to is not known.
@@ -96,7 +99,10 @@ func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
 	if row.Password, err = s.secrets.Encrypt(vm.Password, vmPasswordContext(row.ID)); err != nil {
 		return nil, err
 	}
-	row.PendingPassword, err = s.secrets.Encrypt(vm.PendingPassword, vmPendingContext(row.ID))
+	if row.PendingPassword, err = s.secrets.Encrypt(vm.PendingPassword, vmPendingContext(row.ID)); err != nil {
+		return nil, err
+	}
+	row.ConsolePassword, err = s.secrets.Encrypt(vm.ConsolePassword, vmConsoleContext(row.ID))
 	return row, err
 }
 
@@ -109,10 +115,14 @@ func (s *session) vm(row *vmRow) (*broker.VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	console, err := s.secrets.Decrypt(row.ConsolePassword, vmConsoleContext(row.ID))
+	if err != nil {
+		return nil, err
+	}
 	vm := &broker.VM{
 		ID: row.ID, ClusterID: row.ClusterID, NodeID: row.NodeID, Kind: row.Kind, VMID: row.VMID, Name: row.Name, Tenant: row.Tenant,
 		Status: broker.VMStatus(row.Status), StatusAt: row.StatusAt.time(), TaskID: row.TaskID, Spec: row.Spec.value, ImageID: row.ImageID, Username: row.Username,
-		Password: password, PendingPassword: pending, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
+		Password: password, PendingPassword: pending, ConsolePassword: console, SystemVolume: row.SystemVolume, ExpiresAt: row.ExpiresAt.timePointer(), CreatedAt: row.CreatedAt.time(),
 		StartedOnce: row.StartedOnce, LastError: row.LastError, RecycledAt: row.RecycledAt.timePointer(),
 		DestroyAt: row.DestroyAt.timePointer(), RecycledStatus: broker.VMStatus(row.RecycledStatus), RanUntilExpiry: row.RanUntilExpiry,
 		Observed: broker.Observed{

@@ -17,6 +17,8 @@ type createState struct {
 	Burned []int `json:"burned,omitempty"`
 	// SystemVolume is the system disk's volume, once seen.
 	SystemVolume string `json:"systemVolume,omitempty"`
+	// Processor is the digest of CPU and tables that the guest was made with.
+	Processor string `json:"processor,omitempty"`
 	removal
 }
 
@@ -48,7 +50,9 @@ func (w *Workflows) create() Workflow {
 				if err := run.Load(&own); err != nil {
 					return err
 				}
-				return w.settle(ctx, tx, run, broker.VMRunning, func(vm *broker.VM) { vm.StartedOnce, vm.SystemVolume = true, own.SystemVolume })
+				return w.settle(ctx, tx, run, broker.VMRunning, func(vm *broker.VM) {
+					vm.StartedOnce, vm.SystemVolume, vm.Spec.Processor = true, own.SystemVolume, own.Processor
+				})
 			case broker.TaskUndone:
 				return w.release(ctx, tx, run)
 			}
@@ -75,7 +79,7 @@ func (w *Workflows) createGuest(ctx context.Context, run *Run) (Outcome, error) 
 			return outcome, err
 		}
 	}
-	spec, err := w.guestSpec(ctx, subject)
+	spec, digest, err := w.guestSpec(ctx, subject)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -86,7 +90,7 @@ func (w *Workflows) createGuest(ctx context.Context, run *Run) (Outcome, error) 
 	if err != nil {
 		return Outcome{}, err
 	}
-	state.Proof = operation
+	state.Proof, state.Processor = operation, digest
 	return Outcome{State: state, Wait: operation}, nil
 }
 
@@ -150,23 +154,24 @@ func (w *Workflows) burnVMID(run *Run, subject *subject, state createState) (Out
 	}, nil
 }
 
-// guestSpec turns the stored order into what the driver makes.
-func (w *Workflows) guestSpec(ctx context.Context, subject *subject) (hypervisor.GuestSpec, error) {
+// guestSpec turns the stored order into what the driver makes, with the digest of its processor.
+func (w *Workflows) guestSpec(ctx context.Context, subject *subject) (hypervisor.GuestSpec, string, error) {
 	vm := subject.vm
 	imageCopy, err := w.store.FindImageCopy(ctx, vm.ImageID, vm.NodeID)
 	if err != nil {
-		return hypervisor.GuestSpec{}, broker.Wrap(err, "find the image's copy on the node")
+		return hypervisor.GuestSpec{}, "", broker.Wrap(err, "find the image's copy on the node")
+	}
+	processor, digest, err := w.processor(ctx, vm.Spec)
+	if err != nil {
+		return hypervisor.GuestSpec{}, "", err
 	}
 	spec := hypervisor.GuestSpec{
 		// Threads have no option of their own on PVE; a thread is a core to the guest's scheduler.
-		Ref: subject.ref, Name: vm.Name, Sockets: vm.Spec.Sockets, Cores: vm.Spec.Cores * vm.Spec.Threads, CPUType: vm.Spec.CPUType,
-		KVM: vm.Spec.KVM, Arch: vm.Spec.Arch, ACPI: vm.Spec.ACPI, MemoryMB: vm.Spec.MemoryMB, OnBoot: vm.Spec.OnBoot,
+		Ref: subject.ref, Name: vm.Name, Sockets: vm.Spec.Sockets, Cores: vm.Spec.Cores * vm.Spec.Threads, CPUType: processor.CPUType,
+		HideHypervisor: processor.HideHypervisor, Hardware: processor.Hardware, KVM: vm.Spec.KVM, Arch: vm.Spec.Arch, ACPI: vm.Spec.ACPI, MemoryMB: vm.Spec.MemoryMB, OnBoot: vm.Spec.OnBoot,
 		OSFamily: vm.Spec.OSFamily, GuestAgent: vm.Spec.GuestAgent, Limits: hypervisor.Limits{CPUPercent: vm.Spec.CPUPercent},
 		NICs:             []hypervisor.NICSpec{{MAC: vm.Spec.MAC, Bridge: vm.Spec.Bridge, RateMbps: vm.Spec.BandwidthMbps}},
 		CloudInitStorage: vm.Spec.Storage, Description: fmt.Sprintf("Gantry VM %d", vm.ID),
-	}
-	if spec.Hardware, err = broker.ReadHardware(ctx, w.store, vm.Spec.CPUModel, vm.Spec.ModelGroup); err != nil {
-		return hypervisor.GuestSpec{}, err
 	}
 	if !imageCopy.ByDaemon {
 		spec.Disks = append(spec.Disks, systemDisk(vm, imageCopy.Volume))
@@ -177,7 +182,7 @@ func (w *Workflows) guestSpec(ctx context.Context, subject *subject) (hypervisor
 	if vm.Spec.CloudInit {
 		spec.CloudInit = cloudInit(vm, vm.Password)
 	}
-	return spec, nil
+	return spec, digest, nil
 }
 
 func systemDisk(vm *broker.VM, importFrom string) hypervisor.DiskSpec {

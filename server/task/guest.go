@@ -31,7 +31,7 @@ func NewWorkflows(store broker.Store, hypervisors Hypervisors, rules broker.Rule
 
 // All lists every workflow.
 func (w *Workflows) All() []Workflow {
-	return []Workflow{w.create(), w.power(), w.reinstall(), w.delete(), w.recycle(), w.downloadImage(), w.deleteImage()}
+	return []Workflow{w.create(), w.power(), w.reinstall(), w.delete(), w.recycle(), w.downloadImage(), w.deleteImage(), w.password(), w.resize()}
 }
 
 // subject is the VM that a task works on, with all that is needed to act on its guest.

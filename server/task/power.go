@@ -17,6 +17,9 @@ const shutdownPatience = 60 * time.Second
 type powerState struct {
 	broker.PowerData
 	Seen hypervisor.Power `json:"seen,omitempty"`
+	// Updating tells that the operation waited for writes edited models to the guest; Processor is their digest, once written.
+	Updating  bool    `json:"updating,omitempty"`
+	Processor *string `json:"processor,omitempty"`
 }
 
 // button maps an AMS power word to what the hypervisor is told and the state that must be seen afterwards.
@@ -81,17 +84,21 @@ func (w *Workflows) power() Workflow {
 			if err != nil {
 				return err
 			}
-			return w.settle(ctx, tx, run, pressed.status, nil)
+			return w.settle(ctx, tx, run, pressed.status, func(vm *broker.VM) {
+				if own.Processor != nil {
+					vm.Spec.Processor = *own.Processor
+				}
+			})
 		},
 	}
 }
 
 func (w *Workflows) press(ctx context.Context, run *Run) (Outcome, error) {
-	if ended, err := run.Ended(); ended {
-		return Outcome{}, err
-	}
 	var state powerState
 	if err := run.Load(&state); err != nil {
+		return Outcome{}, err
+	}
+	if ended, err := run.Ended(); ended && (err != nil || !state.Updating) {
 		return Outcome{}, err
 	}
 	pressed, err := buttonOf(state.Action)
@@ -114,7 +121,38 @@ func (w *Workflows) press(ctx context.Context, run *Run) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	return wait(subject.driver.Power(ctx, subject.ref, pressed.action, pressed.options))
+	if pressed.action == hypervisor.Start && !state.Updating {
+		outcome, updating, err := w.updateProcessor(ctx, subject, &state)
+		if updating || err != nil {
+			return outcome, err
+		}
+	}
+	state.Updating = false
+	outcome, err := wait(subject.driver.Power(ctx, subject.ref, pressed.action, pressed.options))
+	outcome.State = state
+	return outcome, err
+}
+
+// updateProcessor writes models that were edited since the guest was given them, before it is started: once, as the digest of what was
+// written is kept. A hypervisor that can't change them in a guest that exists leaves it as it is.
+func (w *Workflows) updateProcessor(ctx context.Context, subject *subject, state *powerState) (Outcome, bool, error) {
+	processor, digest, err := w.staleProcessor(ctx, subject.vm)
+	if err != nil || processor == nil {
+		return Outcome{}, false, err
+	}
+	operation, err := subject.driver.Configure(ctx, subject.ref, hypervisor.GuestChange{Processor: processor})
+	if broker.Is(err, broker.Unsupported) {
+		return Outcome{}, false, nil
+	}
+	if err != nil {
+		return Outcome{}, false, err
+	}
+	state.Processor = &digest
+	if operation.Done() {
+		return Outcome{}, false, nil
+	}
+	state.Updating = true
+	return Outcome{State: *state, Wait: operation, Note: "its CPU or SMBIOS model was edited: written to the guest"}, true, nil
 }
 
 const guestMissing = "the guest is missing on the hypervisor"

@@ -46,6 +46,9 @@ func (d *driver) Configure(ctx context.Context, ref hypervisor.GuestRef, wanted 
 
 // fits checks a change against the guest.
 func fits(g *guest, wanted hypervisor.GuestChange) error {
+	if wanted.Processor != nil {
+		return broker.Because(broker.Unsupported, broker.ReasonUnsupported, "another CPU type or model for a guest that exists")
+	}
 	if wanted.NIC != nil {
 		if g.config.Devices == nil || len(g.config.Devices.Interfaces) == 0 {
 			return broker.InvalidField("nic", "the guest has none")

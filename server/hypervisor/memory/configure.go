@@ -40,6 +40,9 @@ func changed(spec hypervisor.GuestSpec, change hypervisor.GuestChange) hyperviso
 	set(&spec.OSFamily, change.OSFamily)
 	set(&spec.GuestAgent, change.GuestAgent)
 	set(&spec.OnBoot, change.OnBoot)
+	if processor := change.Processor; processor != nil {
+		spec.CPUType, spec.HideHypervisor, spec.Hardware = processor.CPUType, processor.HideHypervisor, processor.Hardware
+	}
 	if change.NIC != nil {
 		spec.NICs = slices.Clone(spec.NICs)
 		spec.NICs[0] = *change.NIC

@@ -20,6 +20,8 @@ type guest struct {
 	detached []string
 	started  time.Time
 	busy     *operation
+	// passwords are what the guest's agent set, by user.
+	passwords map[string]string
 }
 
 // volume is a virtual disk.

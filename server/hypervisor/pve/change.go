@@ -23,7 +23,7 @@ func (d *driver) CreateGuest(ctx context.Context, spec hypervisor.GuestSpec) (hy
 		spec = withoutKVM(spec)
 	}
 	if spec.Hardware.NeedsArguments() && !d.options.argumentsAllowed() {
-		return hypervisor.Operation{}, broker.Because(broker.Unsupported, broker.ReasonUnsupported, "raw QEMU arguments, which only root@pam with its password may set")
+		return hypervisor.Operation{}, noArguments()
 	}
 	parameters, err := createParameters(spec)
 	if err != nil {
@@ -40,6 +40,9 @@ func (d *driver) Configure(ctx context.Context, ref hypervisor.GuestRef, change 
 	guest, err := d.own(ctx, ref)
 	if err != nil || change == (hypervisor.GuestChange{}) {
 		return hypervisor.Operation{}, err
+	}
+	if change.Processor != nil && change.Processor.Hardware.NeedsArguments() && !d.options.argumentsAllowed() {
+		return hypervisor.Operation{}, noArguments()
 	}
 	parameters, err := changeParameters(guest.config, change)
 	if err != nil {
@@ -86,6 +89,9 @@ func changeParameters(config guestConfig, change hypervisor.GuestChange) (map[st
 	}
 	if change.OSFamily != nil {
 		options["ostype"] = osType(*change.OSFamily)
+	}
+	if change.Processor != nil {
+		changeProcessor(options, config, *change.Processor)
 	}
 	if err := changeCPUs(options, config, change); err != nil {
 		return nil, err

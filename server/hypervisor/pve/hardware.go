@@ -37,3 +37,23 @@ func shellWords(words []string) string {
 	}
 	return strings.Join(quoted, " ")
 }
+
+func noArguments() error {
+	return broker.Because(broker.Unsupported, broker.ReasonUnsupported, "raw QEMU arguments, which only root@pam with its password may set")
+}
+
+// changeProcessor writes cpu, args and the system table anew; the owner mark in smbios1 stays. args that are not set now are left out of
+// the request unless they become so: naming them, even to delete them, is for root@pam only.
+func changeProcessor(options map[string]string, config guestConfig, processor hypervisor.Processor) {
+	spec := hypervisor.GuestSpec{
+		CPUType: processor.CPUType, HideHypervisor: processor.HideHypervisor, Hardware: processor.Hardware,
+		Ref: hypervisor.GuestRef{Owner: parseProperties(config.text("smbios1")).get("uuid")},
+	}
+	if config.text("kvm") == "0" {
+		spec = withoutKVM(spec)
+	}
+	options["cpu"], options["smbios1"] = cpuType(spec), smbios(spec)
+	if arguments := spec.Arguments(); len(arguments) > 0 || config.text("args") != "" {
+		options["args"] = shellWords(arguments)
+	}
+}

@@ -37,6 +37,7 @@ func secretColumns() []secretColumn {
 		{"nodes", "id", "daemon_secret", "daemon_secret <> ''", byID(daemonSecretContext)},
 		{"vms", "id", "password", "password <> ''", byID(vmPasswordContext)},
 		{"vms", "id", "pending_password", "pending_password <> ''", byID(vmPendingContext)},
+		{"vms", "id", "console_password", "console_password <> ''", byID(vmConsoleContext)},
 		{"settings", "name", "value", "secret AND value <> ''", func(row secretRow) string { return settingContext(row.Name) }},
 	}
 }

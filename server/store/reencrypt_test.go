@@ -33,6 +33,7 @@ func TestSecretsMoveToTheNewKey(t *testing.T) {
 			for number := range 450 { // more than one transaction takes
 				vm := newVM(cluster.ID, node.ID)
 				vm.Password, vm.PendingPassword = fmt.Sprintf("password-%d", number), fmt.Sprintf("pending-%d", number)
+				vm.ConsolePassword = fmt.Sprintf("console-%d", number)
 				check(t, old.InsertVM(t.Context(), vm))
 				check(t, old.UpdateVM(t.Context(), vm))
 				machines = append(machines, vm)
@@ -65,7 +66,7 @@ func TestSecretsMoveToTheNewKey(t *testing.T) {
 			}
 			for _, vm := range machines {
 				found, err := fresh.FindVM(t.Context(), vm.ID)
-				if err != nil || found.Password != vm.Password || found.PendingPassword != vm.PendingPassword {
+				if err != nil || found.Password != vm.Password || found.PendingPassword != vm.PendingPassword || found.ConsolePassword != vm.ConsolePassword {
 					t.Fatalf("machine %d: %+v, %v", vm.ID, found, err)
 				}
 			}

@@ -183,10 +183,10 @@ func (c Config) KeyFile() string { return filepath.Join(c.DataDir, "secret.key")
 // bridgeForm: Linux bounds interface names to 15 bytes (IFNAMSIZ); "/" and blanks are not allowed in them.
 var bridgeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 
-// Bounds of PVE: a VMID is 100 to 999999999 (pve-vmid in its API schema).
+// Bounds of the guests that Gantry makes, see hypervisor.MaxNewGuestID. PVE's own are 100 to 999999999 (pve-vmid in its API schema).
 const (
 	lowestVMID  = 100
-	highestVMID = 999999999
+	highestVMID = 899999999
 )
 
 // Validate names every setting that cannot work. It touches neither disk nor network.

@@ -33,7 +33,7 @@ func TestDSN(t *testing.T) {
 func TestConfigValues(t *testing.T) {
 	const (
 		atLeast1 = "must be at least 1"
-		vmid     = "must be from 100 to 999999999"
+		vmid     = "must be from 100 to 899999999"
 		dsn      = "must be sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE"
 		path     = "must be up to 64 letters, digits, - or _ and no path that the API uses"
 	)
@@ -92,7 +92,7 @@ func TestConfigValues(t *testing.T) {
 		{"orders.linux_disk_gb=0", "orders.linux_disk_gb: " + atLeast1},
 		{"orders.windows_disk_gb=0", "orders.windows_disk_gb: " + atLeast1},
 		{"orders.vmid_from=99", "orders.vmid_from: " + vmid},
-		{"orders.vmid_to=1000000000", "orders.vmid_to: " + vmid},
+		{"orders.vmid_to=900000000", "orders.vmid_to: " + vmid},
 		{"orders.vmid_from=200 orders.vmid_to=199", "orders.vmid_to: must not be below orders.vmid_from"},
 		{"orders.vmid_from=200 orders.vmid_to=200", ""},
 		{"orders.vmid_quarantine=0s orders.default_lifetime=0s", ""},

@@ -25,6 +25,7 @@ import (
 	"gantry/server/console"
 	"gantry/server/fleet"
 	"gantry/server/hypervisor"
+	"gantry/server/hypervisor/libvirt"
 	"gantry/server/hypervisor/pve"
 	"gantry/server/store"
 	"gantry/server/task"
@@ -63,7 +64,7 @@ func Run(ctx context.Context, config Config) error {
 }
 
 // Registry lists the drivers that this program has.
-func Registry() hypervisor.Registry { return hypervisor.NewRegistry(pve.Kind()) }
+func Registry() hypervisor.Registry { return hypervisor.NewRegistry(pve.Kind(), libvirt.Kind()) }
 
 func open(ctx context.Context, config Config) (server *running, err error) {
 	server = &running{config: config, log: config.Logger, registry: prometheus.NewRegistry()}

@@ -22,6 +22,10 @@ const reasonBrowserLeft consoleapi.Reason = "browser_left"
 
 // targetFailure says why a console could not be opened, fit for the browser: no address, no ticket.
 func targetFailure(err error) *consoleapi.Refusal {
+	var broker *consoleapi.Refusal
+	if errors.As(err, &broker) { // its word about a screen that it opens
+		return &consoleapi.Refusal{Reason: broker.Reason, Detail: broker.Detail, Err: plainCause(err)}
+	}
 	refusal := &consoleapi.Refusal{Reason: consoleapi.ReasonTargetFailed, Err: plainCause(err)}
 	var status *statusError
 	var refused *rfb.RefusedError

@@ -89,10 +89,10 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, client netip.Addr
 
 // redeem trades the request's token and cookie for a target, and puts the cookie into the coming answer where the token now
 // belongs, or may belong, to this browser.
-func (p *Proxy) redeem(w http.ResponseWriter, r *http.Request, client netip.Addr) (consoleapi.Target, *consoleapi.Refusal) {
+func (p *Proxy) redeem(w http.ResponseWriter, r *http.Request, client netip.Addr) (grant, *consoleapi.Refusal) {
 	token, err := consoleapi.ParseToken(r.URL.Query().Get("token"))
 	if err != nil {
-		return consoleapi.Target{}, consoleapi.Refuse(consoleapi.ReasonLinkInvalid)
+		return grant{}, consoleapi.Refuse(consoleapi.ReasonLinkInvalid)
 	}
 	presented := presentedKey(r, token)
 	fresh := consoleapi.NewSessionKey()
@@ -104,27 +104,29 @@ func (p *Proxy) redeem(w http.ResponseWriter, r *http.Request, client netip.Addr
 	var refusal *consoleapi.Refusal
 	switch {
 	case err == nil:
+		key := presented
 		if reply.Bound {
 			p.setCookie(w, r, token, fresh)
+			key = fresh
 		}
-		return reply.Target, nil
+		return grant{Target: reply.Target, stream: consoleapi.StreamRequest{Token: token, SessionKey: key}}, nil
 	case errors.As(err, &refusal):
 		if refusal.Bound {
 			p.setCookie(w, r, token, fresh)
 		}
-		return consoleapi.Target{}, refusal
+		return grant{}, refusal
 	case p.stopping.Err() != nil:
-		return consoleapi.Target{}, consoleapi.Refuse(consoleapi.ReasonShuttingDown)
+		return grant{}, consoleapi.Refuse(consoleapi.ReasonShuttingDown)
 	}
 	if presented == "" {
 		// The answer was lost and the token may be bound to the fresh key: with the cookie the browser can try again.
 		p.setCookie(w, r, token, fresh)
 	}
-	return consoleapi.Target{}, &consoleapi.Refusal{Reason: consoleapi.ReasonBrokerUnreachable, Err: err}
+	return grant{}, &consoleapi.Refusal{Reason: consoleapi.ReasonBrokerUnreachable, Err: err}
 }
 
 // run opens the target, lets the browser in and moves bytes until the end.
-func (p *Proxy) run(browser *websocket.Conn, to consoleapi.Target, client netip.Addr, began time.Time) {
+func (p *Proxy) run(browser *websocket.Conn, to grant, client netip.Addr, began time.Time) {
 	log := p.log.With("session", to.SessionID, "vm", to.VMID, "client", client)
 	s := &session{
 		id: to.SessionID, vm: to.VMID, client: client, closesAt: to.ClosesAt,
@@ -146,7 +148,7 @@ func (p *Proxy) run(browser *websocket.Conn, to consoleapi.Target, client netip.
 }
 
 // connect opens the target and both RFB sides and enters the session into the registry. On refusal nothing stays open but the browser.
-func (p *Proxy) connect(s *session, to consoleapi.Target) *consoleapi.Refusal {
+func (p *Proxy) connect(s *session, to grant) *consoleapi.Refusal {
 	if err := p.openTarget(s, to); err != nil {
 		if p.stopping.Err() != nil {
 			return consoleapi.Refuse(consoleapi.ReasonShuttingDown)
@@ -171,10 +173,10 @@ func (p *Proxy) connect(s *session, to consoleapi.Target) *consoleapi.Refusal {
 	return nil
 }
 
-func (p *Proxy) openTarget(s *session, to consoleapi.Target) error {
+func (p *Proxy) openTarget(s *session, to grant) error {
 	ctx, cancel := context.WithTimeout(p.stopping, p.config.ConnectTimeout)
 	defer cancel()
-	opened, err := dial(ctx, to)
+	opened, err := p.dial(ctx, to)
 	if err != nil {
 		return err
 	}

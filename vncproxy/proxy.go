@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"gantry/internal/consoleapi"
 	"gantry/internal/tlspin"
 )
@@ -22,7 +24,7 @@ import (
 type Proxy struct {
 	config   Config
 	log      *slog.Logger
-	broker   consoleapi.Broker
+	broker   Broker
 	origins  []string
 	trusted  []netip.Prefix
 	secure   bool // cookies travel by TLS only
@@ -36,9 +38,17 @@ type Proxy struct {
 	stop     context.CancelCauseFunc
 }
 
+// Broker is what a proxy asks; *consoleapi.Client is it. Refusals are *consoleapi.Refusal.
+type Broker interface {
+	Redeem(ctx context.Context, request consoleapi.RedeemRequest) (consoleapi.RedeemReply, error)
+	Check(ctx context.Context, sessions []string) ([]consoleapi.Ended, error)
+	// Stream opens a screen that only the broker reaches.
+	Stream(ctx context.Context, request consoleapi.StreamRequest) (*websocket.Conn, error)
+}
+
 // New checks the configuration and makes a proxy that asks broker: a consoleapi.Client, or anything else in tests. It opens
 // nothing yet. Of the configuration's addresses, TLS files and Server only Run makes use.
-func New(config Config, broker consoleapi.Broker) (*Proxy, error) {
+func New(config Config, broker Broker) (*Proxy, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("console proxy configuration: %w", err)
 	}

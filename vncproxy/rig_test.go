@@ -127,6 +127,16 @@ func (r *rig) ConsoleTarget(context.Context, int64) (consoleapi.Target, error) {
 	return r.pve.Target(), nil
 }
 
+// ConsoleStream shows the rig's screen through the broker.
+func (r *rig) ConsoleStream(context.Context, int64) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		_ = r.screen.Serve(far) // the viewer went away
+	}()
+	return near, nil
+}
+
 // instead makes the broker give another target.
 func (r *rig) instead(target consoleapi.Target) {
 	r.set(func() { r.override = func() (consoleapi.Target, error) { return target, nil } })

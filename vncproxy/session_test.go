@@ -57,6 +57,36 @@ func TestConsoleShowsPixelsAndTakesKeys(t *testing.T) {
 	}
 }
 
+// A screen that only the broker reaches looks the same to the browser, and a second browser gets none of it.
+func TestConsoleThroughTheBroker(t *testing.T) {
+	r := newRig(t, nil)
+	r.instead(consoleapi.Target{Network: consoleapi.NetworkBroker, VNCPassword: "PVEVNC:6"})
+	token := r.issue(t, 7)
+	conn, stream := r.browser(t).open(t, token)
+	if width, height := readServerInit(t, stream); width != vnctest.Width || height != vnctest.Height {
+		t.Errorf("screen is %d x %d", width, height)
+	}
+	changed := r.screen.Changed()
+	if _, err := stream.Write([]byte{4, 1, 0, 0, 0, 0, 0xff, 0x0d}); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if code, _ := readClose(t, r.browser(t).dial(t, token)); code != consoleapi.ReasonLinkUsed.CloseCode() {
+		t.Errorf("a second browser is told %d", code)
+	}
+	if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	eventually(t, "end of the screen in the log", func() bool { return strings.Contains(r.log.String(), "screen closed") })
+	checkSecrets(t, r, token)
+
+	// With the wrong password, or none to give, the screen is not shown.
+	r.instead(consoleapi.Target{Network: consoleapi.NetworkBroker, VNCPassword: "wrong"})
+	if code, _ := readClose(t, r.browser(t).dial(t, r.issue(t, 7))); code != consoleapi.ReasonTargetRefused.CloseCode() {
+		t.Errorf("a wrong password is told as %d", code)
+	}
+}
+
 // checkSecrets holds that the log names neither the token nor anything that leads to the hypervisor.
 func checkSecrets(t *testing.T, r *rig, token string) {
 	t.Helper()

@@ -25,13 +25,27 @@ type target interface {
 	close()
 }
 
+// grant is what the broker gave for a token.
+type grant struct {
+	consoleapi.Target
+	// stream opens the target where only the broker reaches it.
+	stream consoleapi.StreamRequest
+}
+
 // dial opens the connection to a target. Errors may name its address or carry its URL: pass them through plainCause.
-func dial(ctx context.Context, to consoleapi.Target) (target, error) {
+func (p *Proxy) dial(ctx context.Context, to grant) (target, error) {
 	if err := to.Check(); err != nil {
 		return nil, err
 	}
 	if to.Network == consoleapi.NetworkWebSocket {
-		return dialWebSocket(ctx, to)
+		return dialWebSocket(ctx, to.Target)
+	}
+	if to.Network == consoleapi.NetworkBroker {
+		conn, err := p.broker.Stream(ctx, to.stream)
+		if err != nil {
+			return nil, err
+		}
+		return &webSocketTarget{frameStream: newFrameStream(conn)}, nil
 	}
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, to.Network, to.Address)

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"gantry/internal/consoleapi"
 	"gantry/vncproxy"
 )
@@ -34,6 +36,11 @@ func (o *oneTarget) Redeem(context.Context, consoleapi.RedeemRequest) (consoleap
 }
 
 func (o *oneTarget) Check(context.Context, []string) ([]consoleapi.Ended, error) { return nil, nil }
+
+// Stream is for screens that only a broker reaches: there are none here.
+func (o *oneTarget) Stream(context.Context, consoleapi.StreamRequest) (*websocket.Conn, error) {
+	return nil, consoleapi.Refuse(consoleapi.ReasonUnsupported)
+}
 
 // runProxy is the process under test: it prints its address and ends with its standard input.
 func runProxy(targetJSON, address string) error {

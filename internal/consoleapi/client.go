@@ -68,12 +68,18 @@ func (c *Client) post(ctx context.Context, path string, request, reply any) erro
 	if len(text) > maxReplyBytes {
 		return errors.New("the broker's answer is too large")
 	}
-	switch answer.StatusCode {
-	case http.StatusOK:
-		if err := json.Unmarshal(text, reply); err != nil {
-			return errors.New("the broker's answer is no valid JSON") // the decoder's own words could repeat a secret
-		}
-		return nil
+	if answer.StatusCode != http.StatusOK {
+		return refused(answer.StatusCode, text)
+	}
+	if err := json.Unmarshal(text, reply); err != nil {
+		return errors.New("the broker's answer is no valid JSON") // the decoder's own words could repeat a secret
+	}
+	return nil
+}
+
+// refused reads an answer that is no success.
+func refused(status int, text []byte) error {
+	switch status {
 	case http.StatusConflict:
 		refusal := &Refusal{}
 		if err := json.Unmarshal(text, refusal); err != nil || refusal.Reason == "" {
@@ -84,6 +90,6 @@ func (c *Client) post(ctx context.Context, path string, request, reply any) erro
 	case http.StatusUnauthorized:
 		return errors.New("the broker does not accept this proxy's secret")
 	default:
-		return fmt.Errorf("the broker answered %d", answer.StatusCode)
+		return fmt.Errorf("the broker answered %d", status)
 	}
 }

@@ -18,6 +18,8 @@ import (
 const (
 	RedeemPath = "/internal/console/redeem"
 	CheckPath  = "/internal/console/check"
+	// StreamPath is a websocket that carries a screen's bytes, for targets of NetworkBroker.
+	StreamPath = "/internal/console/stream"
 )
 
 // Bounds on what is read from the other side.
@@ -33,6 +35,7 @@ const (
 	NetworkWebSocket = "websocket" // Address is a ws:// or wss:// URL
 	NetworkUnix      = "unix"      // Address is the path of a socket on the proxy's own machine
 	NetworkTCP       = "tcp"       // Address is host:port
+	NetworkBroker    = "broker"    // only the broker reaches the screen and passes its bytes on, see Client.Stream; no Address
 )
 
 // RedeemRequest trades a token for a console target.
@@ -57,7 +60,7 @@ type RedeemReply struct {
 
 // Target is where a console is and how to get in. It holds secrets: it logs as its session and label only.
 type Target struct {
-	// Network is NetworkWebSocket, NetworkUnix or NetworkTCP; Address is in that network's form.
+	// Network is NetworkWebSocket, NetworkUnix, NetworkTCP or NetworkBroker; Address is in that network's form.
 	Network string `json:"network"`
 	Address string `json:"address"`
 	// Header goes with the websocket's opening request, e.g. Authorization: PVEAPIToken=… or Cookie: PVEAuthCookie=….
@@ -109,6 +112,10 @@ func (t Target) Check() error {
 	case NetworkTCP:
 		if _, _, err := net.SplitHostPort(t.Address); err != nil {
 			return fmt.Errorf("%w: address is not host:port", ErrTarget)
+		}
+	case NetworkBroker:
+		if t.Address != "" {
+			return fmt.Errorf("%w: the broker's streams have no address", ErrTarget)
 		}
 	default:
 		return fmt.Errorf("%w: network is unknown", ErrTarget)

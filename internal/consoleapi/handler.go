@@ -17,6 +17,8 @@ type Broker interface {
 	Redeem(ctx context.Context, request RedeemRequest) (RedeemReply, error)
 	// Check lists those of the sessions that have to end; unknown ones are among them.
 	Check(ctx context.Context, sessions []string) ([]Ended, error)
+	// Stream opens the screen of a session that Redeem granted, or returns a *Refusal; any other error is a defect.
+	Stream(ctx context.Context, request StreamRequest) (Stream, error)
 }
 
 // Authenticate names the proxy that a secret belongs to; false refuses it. An error means that it can't be told now.
@@ -30,13 +32,14 @@ func OneSecret(proxy, secret string) Authenticate {
 	}
 }
 
-// Handler serves RedeemPath and CheckPath. Status codes: 200 granted, 400 not understood, 401 wrong secret, 409 refused with a
+// Handler serves RedeemPath, CheckPath and StreamPath. Status codes: 200 granted, 400 not understood, 401 wrong secret, 409 refused with a
 // Refusal as body, 500 otherwise.
 func Handler(broker Broker, authenticate Authenticate, logger *slog.Logger) http.Handler {
 	h := &handler{broker: broker, authenticate: authenticate, logger: logger}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+RedeemPath, h.redeem)
 	mux.HandleFunc("POST "+CheckPath, h.check)
+	mux.HandleFunc("GET "+StreamPath, h.stream)
 	return mux
 }
 
@@ -91,8 +94,8 @@ func (h *handler) check(w http.ResponseWriter, r *http.Request) {
 	h.reply(w, http.StatusOK, CheckReply{Ended: ended})
 }
 
-// accept authenticates the proxy and decodes its request; when it returns false it has answered.
-func (h *handler) accept(w http.ResponseWriter, r *http.Request, request any) (proxy string, ok bool) {
+// authorized authenticates the proxy; when it returns false it has answered.
+func (h *handler) authorized(w http.ResponseWriter, r *http.Request) (proxy string, ok bool) {
 	secret, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer || secret == "" {
 		http.Error(w, "unauthorized", http.StatusUnauthorized)
@@ -107,6 +110,15 @@ func (h *handler) accept(w http.ResponseWriter, r *http.Request, request any) (p
 	if !accepted {
 		h.logger.Warn("console proxy with a wrong secret", "remote", r.RemoteAddr)
 		http.Error(w, "unauthorized", http.StatusUnauthorized)
+		return "", false
+	}
+	return proxy, true
+}
+
+// accept authenticates the proxy and decodes its request; when it returns false it has answered.
+func (h *handler) accept(w http.ResponseWriter, r *http.Request, request any) (proxy string, ok bool) {
+	proxy, ok = h.authorized(w, r)
+	if !ok {
 		return "", false
 	}
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes))

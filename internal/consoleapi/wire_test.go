@@ -29,6 +29,10 @@ func (b *fixedBroker) Redeem(_ context.Context, request RedeemRequest) (RedeemRe
 	return b.reply, b.err
 }
 
+func (*fixedBroker) Stream(context.Context, StreamRequest) (Stream, error) {
+	return Stream{}, Refuse(ReasonUnsupported)
+}
+
 func (b *fixedBroker) Check(_ context.Context, sessions []string) ([]Ended, error) {
 	b.checked = sessions
 	return b.ended, b.err

@@ -23,6 +23,7 @@ import (
 	"gantry/server/api/route"
 	"gantry/server/broker"
 	"gantry/server/catalogue"
+	"gantry/server/hypervisor"
 )
 
 // Console is what the API needs of console links; *console.Service has it.
@@ -36,6 +37,7 @@ type Fleet interface {
 	ams.Live
 	admin.LiveNodes
 	Kinds() []string
+	Drivers() []hypervisor.Kind
 }
 
 // Broker is what the API needs of the domain; *broker.Broker has it.
@@ -167,7 +169,7 @@ func table(config Config) []route.Route {
 	machines := &ams.Machines{Orders: config.Broker, Store: config.Store, Live: config.Fleet, Links: config.Console}
 	forAdmins := admin.Calls{
 		Machines: machines, Broker: config.Broker, Models: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
-		Catalogue: config.Catalogue, Nodes: config.Fleet, Kinds: config.Fleet.Kinds, Now: config.Now,
+		Catalogue: config.Catalogue, Nodes: config.Fleet, Drivers: config.Fleet.Drivers, Now: config.Now,
 	}
 	forBilling := billing.Calls{Machines: machines, Store: config.Store}
 	forAll := public.Calls{Version: config.Version, Build: config.Build}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -24,6 +25,8 @@ import (
 	"gantry/server/broker"
 	"gantry/server/console"
 	"gantry/server/console/consoletest"
+	"gantry/server/hypervisor"
+	"gantry/server/hypervisor/pve"
 	"gantry/server/store"
 )
 
@@ -232,6 +235,12 @@ func newFakeFleet() *fakeFleet { return &fakeFleet{} }
 
 func (f *fakeFleet) Kinds() []string { return []string{"pve"} }
 func (f *fakeFleet) Forget(int64)    {}
+
+// The options are those of the real driver.
+func (f *fakeFleet) Drivers() []hypervisor.Kind { return []hypervisor.Kind{pve.Kind()} }
+func (f *fakeFleet) Endpoint(_ string, options map[string]string) (string, error) {
+	return pve.Kind().Endpoint(options)
+}
 func (f *fakeFleet) Supports(_ context.Context, _ int64, capability broker.Capability) bool {
 	lacks := f.lacks.Load()
 	return lacks == nil || *lacks != capability
@@ -338,6 +347,10 @@ func (f *fakeFleet) nodeFailure(ctx context.Context) error {
 		return broker.Because(broker.Unreachable, broker.ReasonHypervisorUnreachable, "connection refused")
 	}
 	return nil
+}
+
+func (f *fakeFleet) ConsoleStream(context.Context, int64) (net.Conn, error) {
+	return nil, broker.Because(broker.Unsupported, broker.ReasonUnsupported, "screens through the broker")
 }
 
 func (f *fakeFleet) ConsoleTarget(context.Context, int64) (consoleapi.Target, error) {

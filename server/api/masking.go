@@ -20,7 +20,7 @@ const (
 )
 
 // secretWords mark fields whose values are never stored.
-var secretWords = []string{"password", "passwd", "secret", "token", "ticket", "appkey", "privatekey", "credential", "authorization"}
+var secretWords = []string{"password", "passwd", "secret", "token", "ticket", "appkey", "privatekey", "clientkey", "passphrase", "credential", "authorization"}
 
 // entry makes the audit entry of a call.
 func (e *exchange) entry(status, code int, took time.Duration) broker.AuditEntry {

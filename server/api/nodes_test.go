@@ -58,8 +58,8 @@ func TestNodesThroughTheAPI(t *testing.T) {
 	if f.fleet.inspected.Load() != nil || node.Status != broker.NodeOnline || node.DefaultStorage != "" || node.SSHPassword != "" {
 		t.Errorf("sent back: %+v", node)
 	}
-	f.admin(t, "POST", "updateNodeInfo", `{"id":1,"tokenId":"root@pam!gantry","tokenSecret":"uuid","controllerSecret":"of the daemon","sshPassword":"ssh"}`)
-	if cluster := f.fleet.inspected.Load(); cluster.Options["password"] != "" || cluster.Options["tokenSecret"] != "uuid" || cluster.Options["host"] != "192.0.2.10" {
+	f.admin(t, "POST", "updateNodeInfo", `{"id":1,"tokenId":"root@pam!gantry","tokenSecret":"uuid-of-pve","controllerSecret":"of the daemon","sshPassword":"ssh"}`)
+	if cluster := f.fleet.inspected.Load(); cluster.Options["password"] != "" || cluster.Options["tokenSecret"] != "uuid-of-pve" || cluster.Options["host"] != "192.0.2.10" {
 		t.Errorf("asked with %v", cluster.Options)
 	}
 	node, err = f.store.FindNode(t.Context(), 1)

@@ -41,6 +41,7 @@ func (a *API) router(config Config) (*gin.Engine, error) {
 	proxies := consoleapi.Handler(config.Console, config.Accounts.AuthenticateProxy, config.Log)
 	engine.POST(consoleapi.RedeemPath, a.protected("consoleRedeem", proxies.ServeHTTP))
 	engine.POST(consoleapi.CheckPath, a.protected("consoleCheck", proxies.ServeHTTP))
+	engine.GET(consoleapi.StreamPath, a.protected("consoleStream", proxies.ServeHTTP))
 	engine.GET("/healthz", a.protected("healthz", a.alive))
 	engine.GET("/readyz", a.protected("readyz", a.isReady))
 	if !config.HideMetrics {

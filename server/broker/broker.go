@@ -19,7 +19,7 @@ type Broker struct {
 type Rules struct {
 	// Disk sizes in GB when an order names none (peer: 40 for Linux, 60 for Windows).
 	LinuxDiskGB, WindowsDiskGB int
-	// VMIDFrom and VMIDTo bound the VMIDs of new clusters (PVE allows 100 … 999999999).
+	// VMIDFrom and VMIDTo bound the VMIDs of new clusters (100 … 899999999, see hypervisor.MaxNewGuestID).
 	VMIDFrom, VMIDTo int
 	// Quarantine is how long a VMID stays unused after its guest was deleted.
 	Quarantine time.Duration
@@ -37,7 +37,7 @@ type Rules struct {
 func DefaultRules() Rules {
 	return Rules{
 		LinuxDiskGB: 40, WindowsDiskGB: 60,
-		VMIDFrom: 100, VMIDTo: 999999999,
+		VMIDFrom: 100, VMIDTo: 899_999_999,
 		Quarantine:      24 * time.Hour,
 		DefaultBridge:   "vmbr0",
 		DefaultLifetime: 10 * 365 * 24 * time.Hour,

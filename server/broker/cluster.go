@@ -7,6 +7,8 @@ type Cluster struct {
 	ID   int64
 	Kind string // driver name: "pve", "libvirt", …; the {nodeType} of the AMS paths
 	Name string
+	// Endpoint is where Options lead, as Fleet.Endpoint names it: unique among the clusters of a kind.
+	Endpoint string
 	// Options open the driver (see hypervisor.Option); the store encrypts the whole map.
 	Options map[string]string
 	// TLSPin is the SHA-256 of the leaf certificate in lower-case hex, learnt at first use.

@@ -14,6 +14,8 @@ type NodeChange struct {
 	AreaID *int64
 	// Options are merged into the cluster's. A password replaces an API token, and the other way round.
 	Options map[string]string
+	// TLSPin is the SHA-256 of the hypervisor's certificate or SSH host key; "" = as it is, and learnt anew where Options lead elsewhere.
+	TLSPin string
 	// NodeName must be the node's own: it is the hypervisor's.
 	NodeName                 string
 	Disabled                 *bool
@@ -38,7 +40,7 @@ func (b *Broker) ChangeNode(ctx context.Context, change NodeChange) ([]ClusterPr
 	if err != nil {
 		return nil, err
 	}
-	report, err := b.reinspect(ctx, cluster, node, change.Options)
+	report, err := b.reinspect(ctx, cluster, node, change.Options, change.TLSPin)
 	if err != nil {
 		return nil, err
 	}
@@ -77,19 +79,19 @@ func (b *Broker) ChangeNode(ctx context.Context, change NodeChange) ([]ClusterPr
 
 // reinspect asks the hypervisor whether it takes the changed options, and puts them and what it said into cluster. Nil where
 // nothing changes.
-func (b *Broker) reinspect(ctx context.Context, cluster *Cluster, node *Node, changes map[string]string) (*ClusterReport, error) {
+func (b *Broker) reinspect(ctx context.Context, cluster *Cluster, node *Node, changes map[string]string, pin string) (*ClusterReport, error) {
 	options := mergedOptions(cluster.Options, changes)
-	if maps.Equal(options, cluster.Options) {
+	if maps.Equal(options, cluster.Options) && (pin == "" || pin == cluster.TLSPin) {
 		return nil, nil
 	}
-	check := AddNodeRequest{Options: options}
-	if err := checkNodeRequest(&check); err != nil {
+	endpoint, err := b.fleet.Endpoint(cluster.Kind, options)
+	if err != nil {
 		return nil, err
 	}
-	if options["host"] != cluster.Options["host"] || options["port"] != cluster.Options["port"] {
+	if endpoint != cluster.Endpoint {
 		cluster.TLSPin = "" // another endpoint shows another certificate: learnt now
 	}
-	cluster.Options = options
+	cluster.Options, cluster.Endpoint, cluster.TLSPin = options, endpoint, firstOf(pin, cluster.TLSPin)
 	report, err := b.fleet.Inspect(ctx, cluster)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,17 +18,20 @@ func (b *Broker) AddNode(ctx context.Context, request AddNodeRequest, actor Acto
 		return nil, nil, err
 	}
 	now := b.now().UTC()
-	endpoint := net.JoinHostPort(request.Options["host"], request.Options["port"])
+	endpoint, err := b.fleet.Endpoint(request.Kind, request.Options)
+	if err != nil {
+		return nil, nil, err
+	}
 	cluster, err := b.store.FindClusterByEndpoint(ctx, request.Kind, endpoint)
 	if Is(err, NotFound) {
 		cluster, err = &Cluster{
-			Kind: request.Kind, Name: endpoint, CreatedAt: now, VMIDFrom: b.rules.VMIDFrom, VMIDTo: b.rules.VMIDTo,
+			Kind: request.Kind, Name: endpoint, Endpoint: endpoint, CreatedAt: now, VMIDFrom: b.rules.VMIDFrom, VMIDTo: b.rules.VMIDTo,
 		}, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	cluster.Options = request.Options
+	cluster.Options, cluster.TLSPin = request.Options, firstOf(request.TLSPin, cluster.TLSPin)
 	report, err := b.fleet.Inspect(ctx, cluster)
 	if err != nil {
 		return nil, nil, err
@@ -71,10 +73,6 @@ func (b *Broker) AddNode(ctx context.Context, request AddNodeRequest, actor Acto
 }
 
 func checkNodeRequest(request *AddNodeRequest) error {
-	host := request.Options["host"]
-	if host == "" || len(host) > 253 || strings.ContainsAny(host, " /?#@%\\\r\n\t") {
-		return InvalidField("host", "is missing or not a host name or address")
-	}
 	if request.NodeName != "" && (len(request.NodeName) > 63 || !hostnamePattern.MatchString(request.NodeName)) {
 		return InvalidField("nodeName", "%q is not a node name", bounded(request.NodeName))
 	}

@@ -17,6 +17,8 @@ type Actor struct {
 type AddNodeRequest struct {
 	Kind    string            // driver; "" = "pve"
 	Options map[string]string // for the driver, see hypervisor.Kind.Options
+	// TLSPin is the SHA-256 of the hypervisor's certificate or SSH host key; "" = the known one, else learnt now.
+	TLSPin string
 	// NodeName is the node wanted; "" = the one that answers.
 	NodeName                 string
 	Label                    string
@@ -159,10 +161,14 @@ const (
 	CapabilityImageFetch    Capability = "image_fetch"
 	// CapabilityArguments: guests can be given raw QEMU arguments (PVE: with the password of root@pam only).
 	CapabilityArguments Capability = "arguments"
+	// CapabilityConsole: screens can be reached over the cluster's connection (libvirt: not over TLS).
+	CapabilityConsole Capability = "console"
 )
 
 // Fleet is what the domain needs from live hypervisors. Every call is bounded (10 s) and returns *Error.
 type Fleet interface {
+	// Endpoint checks options of a driver and names where they lead, without asking anybody. Invalid names the option.
+	Endpoint(kind string, options map[string]string) (string, error)
 	// Inspect opens the cluster's driver, probes and discovers. cluster.TLSPin may be empty: the report carries the pin seen.
 	Inspect(ctx context.Context, cluster *Cluster) (*ClusterReport, error)
 	// Forget drops cached connections of a cluster whose options changed or that was deleted.

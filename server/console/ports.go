@@ -7,6 +7,7 @@ package console
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"gantry/internal/consoleapi"
@@ -67,4 +68,6 @@ type TargetSource interface {
 	// Header, TLSPin, Subprotocol, VNCPassword and VMLabel are used. Failures are *broker.Error of any kind, whose detail is
 	// shown to the user for broker.Failed only; or a *consoleapi.Refusal where the reason is known, such as a guest that is off.
 	ConsoleTarget(ctx context.Context, vmID int64) (consoleapi.Target, error)
+	// ConsoleStream opens the screen itself, where ConsoleTarget says consoleapi.NetworkBroker. ctx bounds the opening only.
+	ConsoleStream(ctx context.Context, vmID int64) (net.Conn, error)
 }

@@ -174,6 +174,28 @@ func (s *Service) target(ctx context.Context, vmID int64) (consoleapi.Target, er
 	return s.targets.ConsoleTarget(ctx, vmID)
 }
 
+// Stream opens the screen of a session for the proxy that redeemed its token. Refusals are *consoleapi.Refusal.
+func (s *Service) Stream(ctx context.Context, request consoleapi.StreamRequest) (consoleapi.Stream, error) {
+	token, err := s.tokens.Find(ctx, request.Token.Hash())
+	switch {
+	case broker.Is(err, broker.NotFound), err == nil && token.UsedAt == nil:
+		return consoleapi.Stream{}, consoleapi.Refuse(consoleapi.ReasonLinkInvalid)
+	case err != nil:
+		return consoleapi.Stream{}, broker.Wrap(err, "find console token")
+	}
+	// Whether the address is the right one was decided when the token was redeemed: here the proxy asks, not the browser.
+	if err := admit(token, consoleapi.RedeemRequest{SessionKey: request.SessionKey, ClientIP: token.ClientIP}, s.now().UTC()); err != nil {
+		return consoleapi.Stream{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, targetTimeout)
+	defer cancel()
+	screen, err := s.targets.ConsoleStream(ctx, token.VMID)
+	if err != nil {
+		return consoleapi.Stream{}, refusalOf(err)
+	}
+	return consoleapi.Stream{Conn: screen, SessionID: token.SessionID, ClosesAt: *token.ClosesAt}, nil
+}
+
 // Check lists those of the sessions whose consoles have to be closed: revoked, over, or not known here.
 func (s *Service) Check(ctx context.Context, sessions []string) ([]consoleapi.Ended, error) {
 	tokens, err := s.tokens.FindSessions(ctx, sessions)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -41,6 +43,19 @@ func (b *bench) ConsoleTarget(context.Context, int64) (consoleapi.Target, error)
 	}
 	b.asked++
 	return consoleapi.Target{Network: consoleapi.NetworkWebSocket, Address: fmt.Sprintf("wss://pve/?vncticket=%d", b.asked), VMLabel: "web-1"}, nil
+}
+
+// ConsoleStream says "screen" and closes.
+func (b *bench) ConsoleStream(context.Context, int64) (net.Conn, error) {
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	near, far := net.Pipe()
+	go func() {
+		_, _ = io.WriteString(far, "screen")
+		_ = far.Close()
+	}()
+	return near, nil
 }
 
 func (b *bench) issue(t *testing.T, clientIP string) consoleapi.Token {
@@ -244,5 +259,52 @@ func TestIssueNamesTheBadField(t *testing.T) {
 		if !errors.As(err, &failure) || failure.Kind != broker.Invalid || failure.Field != field {
 			t.Errorf("Issue(%+v): %v, want invalid %s", request, err, field)
 		}
+	}
+}
+
+// A screen that only the broker reaches is opened for the browser that the link belongs to, while its session lasts.
+func TestStreamsAreOfRedeemedLinks(t *testing.T) {
+	b := newBench(t)
+	token, key := b.issue(t, "192.0.2.1"), consoleapi.NewSessionKey()
+	stream := func(token consoleapi.Token, key consoleapi.SessionKey) (string, consoleapi.Reason) {
+		t.Helper()
+		opened, err := b.Stream(t.Context(), consoleapi.StreamRequest{Token: token, SessionKey: key})
+		var refusal *consoleapi.Refusal
+		if errors.As(err, &refusal) {
+			return "", refusal.Reason
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		text, err := io.ReadAll(opened)
+		if err != nil || !opened.ClosesAt.Equal(b.now.Add(2*time.Hour)) || opened.SessionID == "" {
+			t.Errorf("stream %q until %v: %v", opened.SessionID, opened.ClosesAt, err)
+		}
+		return string(text), ""
+	}
+	if _, reason := stream(token, key); reason != consoleapi.ReasonLinkInvalid {
+		t.Errorf("before it was redeemed: %q", reason)
+	}
+	b.redeem(t, token, "", key)
+	if text, reason := stream(token, key); text != "screen" || reason != "" {
+		t.Errorf("of its browser: %q %q", text, reason)
+	}
+	if _, reason := stream(token, consoleapi.NewSessionKey()); reason != consoleapi.ReasonLinkUsed {
+		t.Errorf("of another browser: %q", reason)
+	}
+	if _, reason := stream(consoleapi.NewToken(), key); reason != consoleapi.ReasonLinkInvalid {
+		t.Errorf("of no link: %q", reason)
+	}
+	b.fail = broker.Errorf(broker.Unreachable, "down")
+	if _, reason := stream(token, key); reason != consoleapi.ReasonUnreachable {
+		t.Errorf("of a host that is down: %q", reason)
+	}
+	b.fail = nil
+	if _, err := b.RevokeVM(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if _, reason := stream(token, key); reason != consoleapi.ReasonEndedByAdmin {
+		t.Errorf("revoked: %q", reason)
 	}
 }

@@ -89,9 +89,6 @@ func (f *Fleet) Driver(ctx context.Context, cluster int64) (hypervisor.Driver, e
 		known.checked = f.now()
 		return known.driver, nil
 	}
-	if row.TLSPin == "" {
-		return nil, broker.Errorf(broker.Conflict, "cluster %s was never checked: add it again", row.Name)
-	}
 	driver, err := f.open(row)
 	if err != nil {
 		return nil, err
@@ -161,6 +158,14 @@ func (f *Fleet) Kinds() []string {
 		names = append(names, kind.Name)
 	}
 	return names
+}
+
+// Drivers lists the drivers with their options.
+func (f *Fleet) Drivers() []hypervisor.Kind { return f.registry.Kinds() }
+
+// Endpoint names where a driver's options lead.
+func (f *Fleet) Endpoint(kind string, options map[string]string) (string, error) {
+	return f.registry.Endpoint(kind, options)
 }
 
 // Inspect opens the cluster's driver, probes and discovers. The pin seen at a first contact is used for the discovery.

@@ -2,10 +2,7 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 
-	"gantry/internal/consoleapi"
-	"gantry/internal/tlspin"
 	"gantry/server/broker"
 	"gantry/server/hypervisor"
 )
@@ -95,46 +92,4 @@ func plainSamples(samples []hypervisor.Sample) []map[string]float64 {
 		plain[i] = sample
 	}
 	return plain
-}
-
-// ConsoleTarget opens a way to a VM's screen for console proxies.
-func (f *Fleet) ConsoleTarget(ctx context.Context, vmID int64) (consoleapi.Target, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	vm, err := f.store.FindVM(ctx, vmID)
-	if err != nil {
-		return consoleapi.Target{}, err
-	}
-	driver, ref, err := f.Guest(ctx, vm)
-	if err != nil {
-		return consoleapi.Target{}, err
-	}
-	guest, err := driver.FindGuest(ctx, ref)
-	if err != nil {
-		return consoleapi.Target{}, err
-	}
-	if guest.Owner != vm.Owner {
-		return consoleapi.Target{}, broker.Because(broker.Conflict, broker.ReasonForeignGuest, vm.VMID)
-	}
-	if guest.Power == hypervisor.PowerStopped || guest.Power == hypervisor.PowerSuspended {
-		return consoleapi.Target{}, &consoleapi.Refusal{Reason: consoleapi.ReasonGuestOff}
-	}
-	opened, err := driver.Console(ctx, ref)
-	if err != nil {
-		return consoleapi.Target{}, err
-	}
-	var pin tlspin.Pin
-	if opened.TLSPin != "" {
-		if pin, err = tlspin.Parse(opened.TLSPin); err != nil {
-			return consoleapi.Target{}, broker.Wrap(err, "read the console's certificate pin")
-		}
-	}
-	subprotocol := ""
-	if opened.Network == consoleapi.NetworkWebSocket {
-		subprotocol = "binary" // the only one that PVE's vncwebsocket takes
-	}
-	return consoleapi.Target{
-		Subprotocol: subprotocol, Network: opened.Network, Address: opened.Address, Header: opened.Header, TLSPin: pin,
-		VNCPassword: opened.Password, VMLabel: fmt.Sprintf("%s (%d)", vm.Name, vm.VMID),
-	}, nil
 }

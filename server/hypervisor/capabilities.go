@@ -17,6 +17,8 @@ func (c Capabilities) Has(capability broker.Capability) bool {
 		return c.ImageFetch
 	case broker.CapabilityArguments:
 		return c.Arguments
+	case broker.CapabilityConsole:
+		return c.Console
 	}
 	return false
 }

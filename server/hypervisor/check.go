@@ -10,10 +10,12 @@ import (
 	"gantry/server/broker"
 )
 
-// Ids that PVE takes; other hypervisors are held to the same so that a guest can be moved between kinds.
+// Ids that PVE takes; other hypervisors are held to the same so that a guest can be moved between kinds. Guests that Gantry makes end at
+// MaxNewGuestID: hypervisors that number no guests themselves give the ids above it to guests that others made (libvirt).
 const (
-	MinGuestID = 100
-	MaxGuestID = 999_999_999
+	MinGuestID    = 100
+	MaxNewGuestID = 899_999_999
+	MaxGuestID    = 999_999_999
 )
 
 var (
@@ -31,8 +33,8 @@ var (
 // line breaks split PVE's property strings). The error is Invalid and names the field as GuestSpec spells it, lower case first.
 func CheckSpec(spec GuestSpec) error {
 	switch {
-	case spec.Ref.ID < MinGuestID || spec.Ref.ID > MaxGuestID:
-		return broker.InvalidField("id", "must be between %d and %d", MinGuestID, MaxGuestID)
+	case spec.Ref.ID < MinGuestID || spec.Ref.ID > MaxNewGuestID:
+		return broker.InvalidField("id", "must be between %d and %d", MinGuestID, MaxNewGuestID)
 	case !ownerPattern.MatchString(spec.Ref.Owner):
 		return broker.InvalidField("owner", "must be a lower-case UUID")
 	case !wordPattern.MatchString(spec.Ref.Node):

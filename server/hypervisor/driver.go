@@ -8,6 +8,7 @@ package hypervisor
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"gantry/server/broker"
@@ -40,7 +41,7 @@ type Driver interface {
 	// is success, so a fetch whose reply was lost may be repeated. Where FindImage finds the file afterwards, its name may have
 	// been fitted to the hypervisor (PVE: "x.img" is kept as "x.qcow2"); FindImage takes the same name as FetchImage.
 	FetchImage(ctx context.Context, node string, image ImageFetch) (Operation, error)
-	// DeleteImage removes a fetched image; a missing one is no error.
+	// DeleteImage removes a fetched image; a missing one is no error. Conflict while disks of guests stand on it: nothing was changed.
 	DeleteImage(ctx context.Context, node, volume string) error
 
 	// FindGuest reads one guest live. NotFound when the hypervisor has none with ref.ID on any node. Owner is not checked.
@@ -82,7 +83,7 @@ type Driver interface {
 	NodeStatus(ctx context.Context, node string) (map[string]any, error)
 
 	// Console opens a way to the guest's screen: single use, must be dialled within seconds. Conflict with ReasonVMNotRunning when
-	// the guest is off.
+	// the guest is off, Unsupported without Capabilities.Console.
 	Console(ctx context.Context, ref GuestRef) (ConsoleTarget, error)
 
 	// OperationState asks how an operation stands. NotFound when the hypervisor no longer knows it.
@@ -122,6 +123,9 @@ type Kind struct {
 	Title   string // "Proxmox VE"
 	Options []Option
 	Open    Open
+	// Endpoint names where options lead, at most 255 bytes: clusters of a kind with one endpoint are one cluster. It checks the options as
+	// Open does and makes no call.
+	Endpoint func(options map[string]string) (string, error)
 }
 
 // Option is one field of the "add cluster" form.
@@ -144,7 +148,7 @@ type Info struct {
 // Capabilities that not every hypervisor has. A false one makes API and panel say "not supported by this hypervisor".
 type Capabilities struct {
 	SuspendToDisk, Snapshots, Templates, CPULimit, IOLimits, BandwidthLimit, NestedVirtualization, SMBIOS, CPUModels bool
-	GuestAgent, History, ImageFetch, Architectures, Arguments                                                        bool
+	GuestAgent, History, ImageFetch, Architectures, Arguments, Console                                               bool
 }
 
 // Probe is the result of the check at cluster add.
@@ -435,7 +439,11 @@ type OperationState struct {
 
 // ConsoleTarget is where and how to reach a screen. It never leaves the server side.
 type ConsoleTarget struct {
-	// Network is "websocket" (Address is a wss URL), "unix" (a path on the node of vncproxy) or "tcp".
+	// Dial opens the screen through the driver's own connection, for hypervisors whose screens no other program can reach: the server
+	// then passes the bytes on to the console proxy. The context bounds the dialling only; closing the driver ends the connection.
+	// With Dial, Network and Address are empty.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Network is "websocket" (Address is a wss URL), "unix" (a path on the machine of vncproxy) or "tcp".
 	Network string
 	Address string
 	Header  map[string]string

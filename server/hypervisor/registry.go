@@ -28,6 +28,15 @@ func (r Registry) Kinds() []Kind {
 	return kinds
 }
 
+// Endpoint names where the options of a kind lead; Invalid (Field "kind") when there is no such kind, else what Kind.Endpoint says.
+func (r Registry) Endpoint(kind string, options map[string]string) (string, error) {
+	known, found := r[kind]
+	if !found {
+		return "", broker.InvalidField("kind", "unknown kind of hypervisor %q", kind)
+	}
+	return known.Endpoint(options)
+}
+
 // Open makes a driver of a kind; Invalid (Field "kind") when there is no such kind, else what its Open says.
 func (r Registry) Open(kind string, settings Settings) (Driver, error) {
 	known, found := r[kind]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 
 	"gorm.io/gorm"
 
@@ -33,7 +32,7 @@ func clusterOptionsContext(id int64) string { return fmt.Sprintf("clusters/optio
 
 func (s *session) clusterRow(cluster *broker.Cluster) (*clusterRow, error) {
 	row := &clusterRow{
-		ID: cluster.ID, Kind: cluster.Kind, Endpoint: endpointOf(cluster), Name: cluster.Name, TLSPin: cluster.TLSPin,
+		ID: cluster.ID, Kind: cluster.Kind, Endpoint: cluster.Endpoint, Name: cluster.Name, TLSPin: cluster.TLSPin,
 		Version: cluster.Version, VMIDFrom: cluster.VMIDFrom, VMIDTo: cluster.VMIDTo, Disabled: cluster.Disabled,
 		SeenAt: fromTimePointer(cluster.SeenAt), LastError: cluster.LastError, CreatedAt: fromTime(cluster.CreatedAt),
 	}
@@ -50,7 +49,7 @@ func (s *session) clusterRow(cluster *broker.Cluster) (*clusterRow, error) {
 
 func (s *session) cluster(row *clusterRow) (*broker.Cluster, error) {
 	cluster := &broker.Cluster{
-		ID: row.ID, Kind: row.Kind, Name: row.Name, TLSPin: row.TLSPin, Version: row.Version, VMIDFrom: row.VMIDFrom,
+		ID: row.ID, Kind: row.Kind, Endpoint: row.Endpoint, Name: row.Name, TLSPin: row.TLSPin, Version: row.Version, VMIDFrom: row.VMIDFrom,
 		VMIDTo: row.VMIDTo, Disabled: row.Disabled, SeenAt: row.SeenAt.timePointer(), LastError: row.LastError,
 		CreatedAt: row.CreatedAt.time(),
 	}
@@ -62,11 +61,6 @@ func (s *session) cluster(row *clusterRow) (*broker.Cluster, error) {
 		return nil, fmt.Errorf("options of cluster %d: %w", row.ID, err)
 	}
 	return cluster, nil
-}
-
-// endpointOf is what makes a cluster the same as another one: host:port.
-func endpointOf(cluster *broker.Cluster) string {
-	return net.JoinHostPort(cluster.Options["host"], cluster.Options["port"])
 }
 
 func (s *session) InsertCluster(ctx context.Context, cluster *broker.Cluster) error {

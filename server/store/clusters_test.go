@@ -14,7 +14,7 @@ func TestClusters(t *testing.T) {
 		ctx := t.Context()
 		seen := start.Add(time.Hour)
 		cluster := &broker.Cluster{
-			Kind: "pve", Name: "Frankfurt", Options: map[string]string{"host": "2001:db8::1", "port": "8006", "password": "p"},
+			Kind: "pve", Name: "Frankfurt", Endpoint: "[2001:db8::1]:8006", Options: map[string]string{"host": "2001:db8::1", "password": "p"},
 			TLSPin: "ab", Version: "9.2.11", VMIDFrom: 100, VMIDTo: 200, SeenAt: &seen, CreatedAt: start,
 		}
 		check(t, s.InsertCluster(ctx, cluster))
@@ -30,7 +30,7 @@ func TestClusters(t *testing.T) {
 		otherKind.Kind = "libvirt"
 		check(t, s.InsertCluster(ctx, &otherKind))
 		cluster.Name, cluster.Disabled, cluster.LastError = "Berlin", true, "no route"
-		cluster.Options["port"] = "443"
+		cluster.Endpoint = "[2001:db8::1]:443"
 		check(t, s.UpdateCluster(ctx, cluster))
 		if found, err := s.FindClusterByEndpoint(ctx, "pve", "[2001:db8::1]:443"); err != nil || !reflect.DeepEqual(found, cluster) {
 			t.Errorf("after a change: %+v, %v", found, err)

@@ -19,8 +19,8 @@ var unique atomic.Int64
 func addCluster(t testing.TB, s broker.Tx, from, to int) *broker.Cluster {
 	t.Helper()
 	cluster := &broker.Cluster{
-		Kind: "memory", Name: "lab", VMIDFrom: from, VMIDTo: to, CreatedAt: start,
-		Options: map[string]string{"host": fmt.Sprintf("pve-%d", unique.Add(1)), "port": "8006", "tokenSecret": "s3cret-of-a-cluster"},
+		Kind: "memory", Name: "lab", Endpoint: fmt.Sprintf("pve-%d:8006", unique.Add(1)), VMIDFrom: from, VMIDTo: to, CreatedAt: start,
+		Options: map[string]string{"tokenSecret": "s3cret-of-a-cluster"},
 	}
 	check(t, s.InsertCluster(t.Context(), cluster))
 	return cluster

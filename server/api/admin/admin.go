@@ -11,6 +11,7 @@ import (
 	"gantry/server/api/ams"
 	"gantry/server/api/route"
 	"gantry/server/broker"
+	"gantry/server/hypervisor"
 )
 
 // Accounts is what logins and keys need; *account.Service has it.
@@ -61,8 +62,8 @@ type Calls struct {
 	Nodes LiveNodes
 	// Catalogue lists images that can be taken over.
 	Catalogue Catalogue
-	// Kinds lists driver names.
-	Kinds func() []string
+	// Drivers lists the drivers with their options.
+	Drivers func() []hypervisor.Kind
 	// Now is the clock.
 	Now func() time.Time
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +22,10 @@ func (c *Calls) nodeRoutes() []route.Route {
 			Methods: get, Path: "/{adminPath}/selectNodeByPage", Auth: route.Admin, Name: "selectNodeByPage", Group: "node",
 			Summary: "Lists nodes; secrets are masked.",
 		}, c.listNodes),
+		route.Of(route.Route{
+			Methods: get, Path: "/{adminPath}/getHypervisorKinds", Auth: route.Admin, Name: "getHypervisorKinds", Group: "node",
+			Summary: "Lists the kinds of hypervisor with the options that insertNodeMaster takes for each.",
+		}, c.hypervisorKinds),
 	}
 }
 
@@ -32,39 +35,45 @@ const added = "添加成功！"
 // defaultDaemonPort is documented.
 const defaultDaemonPort = 7600
 
-// NodeRequest describes a hypervisor. tokenId and tokenSecret, nodeType and the controller's fields but for controllerPort are
-// Gantry's own; the ssh fields are only needed to install the node's daemon.
+// NodeRequest describes a hypervisor. tokenId and tokenSecret, nodeType, options, tlsPin and the controller's fields but for
+// controllerPort are Gantry's own; the ssh fields are only needed to install the node's daemon.
 type NodeRequest struct {
-	Kind             string `json:"nodeType" rule:"max=32" doc:"driver; default pve"`
-	Name             string `json:"name" rule:"max=100" doc:"name for people"`
-	Area             *int64 `json:"area" rule:"min=1" doc:"region"`
-	Host             string `json:"host" rule:"required,max=253" doc:"host name or address"`
-	Port             int    `json:"port" rule:"min=1,max=65535" doc:"default 8006"`
-	Username         string `json:"username" rule:"max=64" doc:"account, with password"`
-	Password         string `json:"password" rule:"max=256" doc:"password; or tokenId and tokenSecret"`
-	Realm            string `json:"realm" rule:"max=32" doc:"default pam"`
-	TokenID          string `json:"tokenId" rule:"max=200" doc:"user@realm!name"`
-	TokenSecret      string `json:"tokenSecret" rule:"max=200" doc:"the token's secret"`
-	NodeName         string `json:"nodeName" rule:"max=63" doc:"node in the cluster; default: the one that answers"`
-	SSHPort          int    `json:"sshPort" rule:"min=1,max=65535" doc:"default 22"`
-	SSHUsername      string `json:"sshUsername" rule:"max=64" doc:"optional"`
-	SSHPassword      string `json:"sshPassword" rule:"max=256" doc:"optional"`
-	Status           int    `json:"status" rule:"min=0,max=2" doc:"0 in use (default), other: disabled"`
-	ControllerURL    string `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort, where that or controllerSecret is sent"`
-	ControllerPort   int    `json:"controllerPort" rule:"min=1,max=65535" doc:"default 7600"`
-	ControllerSecret string `json:"controllerSecret" rule:"max=256" doc:"the daemon's secret; default, where controllerPort or controllerUrl is sent: that of getControlledSecretKey"`
-	ControllerTLSPin string `json:"controllerTlsPin" rule:"max=95" doc:"SHA-256 of the daemon's certificate; default: learnt now"`
+	Kind             string        `json:"nodeType" rule:"max=32" doc:"driver; default pve"`
+	Name             string        `json:"name" rule:"max=100" doc:"name for people"`
+	Area             *int64        `json:"area" rule:"min=1" doc:"region"`
+	Host             string        `json:"host" rule:"max=253" doc:"host name or address; required but for libvirt on the broker's own machine"`
+	Port             int           `json:"port" rule:"min=1,max=65535" doc:"default: the driver's, 8006 for pve"`
+	Username         string        `json:"username" rule:"max=64" doc:"account, with password; the SSH user for libvirt"`
+	Password         string        `json:"password" rule:"max=256" doc:"password; or tokenId and tokenSecret"`
+	Realm            string        `json:"realm" rule:"max=32" doc:"default pam"`
+	TokenID          string        `json:"tokenId" rule:"max=200" doc:"user@realm!name"`
+	TokenSecret      string        `json:"tokenSecret" rule:"max=200" doc:"the token's secret"`
+	Options          DriverOptions `json:"options" doc:"further options of the driver, see getHypervisorKinds"`
+	TLSPin           string        `json:"tlsPin" rule:"max=95" doc:"SHA-256 of the hypervisor's certificate, or of its SSH host key; default: learnt now"`
+	NodeName         string        `json:"nodeName" rule:"max=63" doc:"node in the cluster; default: the one that answers"`
+	SSHPort          int           `json:"sshPort" rule:"min=1,max=65535" doc:"default 22"`
+	SSHUsername      string        `json:"sshUsername" rule:"max=64" doc:"optional"`
+	SSHPassword      string        `json:"sshPassword" rule:"max=256" doc:"optional"`
+	Status           int           `json:"status" rule:"min=0,max=2" doc:"0 in use (default), other: disabled"`
+	ControllerURL    string        `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort, where that or controllerSecret is sent"`
+	ControllerPort   int           `json:"controllerPort" rule:"min=1,max=65535" doc:"default 7600"`
+	ControllerSecret string        `json:"controllerSecret" rule:"max=256" doc:"the daemon's secret; default, where controllerPort or controllerUrl is sent: that of getControlledSecretKey"`
+	ControllerTLSPin string        `json:"controllerTlsPin" rule:"max=95" doc:"SHA-256 of the daemon's certificate; default: learnt now"`
 }
 
 func (c *Calls) insertNode(ctx context.Context, call *route.Call, request NodeRequest) (string, error) {
 	if request.Kind == "" {
 		request.Kind = "pve"
 	}
-	if !slices.Contains(c.Kinds(), request.Kind) {
-		return "", broker.InvalidField("nodeType", "must be one of %s", strings.Join(c.Kinds(), ", "))
-	}
-	options, err := request.options()
+	kind, err := c.driver(request.Kind)
 	if err != nil {
+		return "", err
+	}
+	options, err := driverOptions(kind, request.documented(), request.Options)
+	if err != nil {
+		return "", err
+	}
+	if err := completed(kind, options); err != nil {
 		return "", err
 	}
 	optional := request.ControllerSecret == "" && (request.ControllerPort != 0 || request.ControllerURL != "")
@@ -74,7 +83,7 @@ func (c *Calls) insertNode(ctx context.Context, call *route.Call, request NodeRe
 		}
 	}
 	_, problems, err := c.Broker.AddNode(ctx, broker.AddNodeRequest{
-		Kind: request.Kind, Options: options, NodeName: request.NodeName, Label: request.Name, AreaID: request.Area,
+		Kind: kind.Name, Options: options, TLSPin: request.TLSPin, NodeName: request.NodeName, Label: request.Name, AreaID: request.Area,
 		Disabled: request.Status != 0, SSHPort: orElse(request.SSHPort, 22), SSHUsername: request.SSHUsername,
 		SSHPassword: request.SSHPassword, DaemonURL: request.daemonURL(), DaemonSecret: request.ControllerSecret,
 		DaemonTLSPin: request.ControllerTLSPin, DaemonOptional: optional,
@@ -88,37 +97,27 @@ func (c *Calls) insertNode(ctx context.Context, call *route.Call, request NodeRe
 	return added, nil
 }
 
-// options are the driver's, under the names that hypervisor.Kind.Options lists for pve.
-func (r *NodeRequest) options() (map[string]string, error) {
-	options := map[string]string{"host": r.Host, "port": strconv.Itoa(orElse(r.Port, 8006))}
-	switch {
-	case r.TokenID != "" && r.TokenSecret == "":
-		return nil, broker.InvalidField("tokenSecret", "is needed with tokenId")
-	case r.TokenID == "" && r.TokenSecret != "":
-		return nil, broker.InvalidField("tokenId", "is needed with tokenSecret")
-	case r.TokenID != "":
-		options["tokenId"], options["tokenSecret"] = r.TokenID, r.TokenSecret
-	case r.Kind == "pve" && r.Username == "":
-		return nil, broker.InvalidField("username", "is required: username and password, or tokenId and tokenSecret")
-	case r.Kind == "pve" && r.Password == "":
-		return nil, broker.InvalidField("password", "is required: username and password, or tokenId and tokenSecret")
+// documented are the fields that drivers have options for.
+func (r *NodeRequest) documented() map[string]string {
+	port := ""
+	if r.Port != 0 {
+		port = strconv.Itoa(r.Port)
 	}
-	for name, value := range map[string]string{"username": r.Username, "password": r.Password, "realm": r.Realm} {
-		if value != "" {
-			options[name] = value
-		}
+	return map[string]string{
+		"host": r.Host, "port": port, "username": r.Username, "password": r.Password, "realm": r.Realm, "tokenId": r.TokenID,
+		"tokenSecret": r.TokenSecret,
 	}
-	if r.Username != "" && r.Realm == "" && !strings.Contains(r.Username, "@") {
-		options["realm"] = "pam"
-	}
-	return options, nil
 }
 
 func (r *NodeRequest) daemonURL() string {
 	if r.ControllerURL != "" || r.ControllerSecret == "" {
 		return r.ControllerURL
 	}
-	return "https://" + net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(orElse(r.ControllerPort, defaultDaemonPort)))
+	host := strings.Trim(r.Host, "[]")
+	if host == "" {
+		host = "127.0.0.1" // a hypervisor without an address is this machine's own
+	}
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(orElse(r.ControllerPort, defaultDaemonPort)))
 }
 
 func orElse(value, otherwise int) int {
@@ -130,29 +129,31 @@ func orElse(value, otherwise int) int {
 
 // Node is a node on the wire. Secrets are always masked; csrfToken and ticket exist for the original's clients only.
 type Node struct {
-	ID               int64   `json:"id"`
-	Name             *string `json:"name"`
-	Area             *int64  `json:"area" doc:"region"`
-	AreaName         *string `json:"areaName"`
-	NodeType         string  `json:"nodeType"`
-	Host             string  `json:"host"`
-	Port             int     `json:"port"`
-	Username         string  `json:"username"`
-	Password         string  `json:"password"`
-	Realm            string  `json:"realm"`
-	TokenID          *string `json:"tokenId"`
-	Status           int     `json:"status" doc:"0 online, 1 offline, 2 disabled"`
-	CSRFToken        string  `json:"csrfToken"`
-	Ticket           string  `json:"ticket"`
-	NodeName         string  `json:"nodeName"`
-	AutoStorage      string  `json:"autoStorage" doc:"storage that \"auto\" means now"`
-	SSHPort          int     `json:"sshPort"`
-	SSHUsername      string  `json:"sshUsername"`
-	SSHPassword      string  `json:"sshPassword"`
-	ControllerPort   *int    `json:"controllerPort"`
-	ControllerStatus *int    `json:"controllerStatus" doc:"0 answers, 1 does not, null never asked"`
-	Version          string  `json:"version" doc:"of the hypervisor"`
-	LastError        string  `json:"lastError" doc:"why it is offline"`
+	ID               int64         `json:"id"`
+	Name             *string       `json:"name"`
+	Area             *int64        `json:"area" doc:"region"`
+	AreaName         *string       `json:"areaName"`
+	NodeType         string        `json:"nodeType"`
+	Host             string        `json:"host"`
+	Port             int           `json:"port"`
+	Username         string        `json:"username"`
+	Password         string        `json:"password"`
+	Realm            string        `json:"realm"`
+	TokenID          *string       `json:"tokenId"`
+	Options          DriverOptions `json:"options" doc:"the driver's, secrets masked"`
+	TLSPin           string        `json:"tlsPin" doc:"SHA-256 of the hypervisor's certificate or SSH host key; empty on the broker's own machine"`
+	Status           int           `json:"status" doc:"0 online, 1 offline, 2 disabled"`
+	CSRFToken        string        `json:"csrfToken"`
+	Ticket           string        `json:"ticket"`
+	NodeName         string        `json:"nodeName"`
+	AutoStorage      string        `json:"autoStorage" doc:"storage that \"auto\" means now"`
+	SSHPort          int           `json:"sshPort"`
+	SSHUsername      string        `json:"sshUsername"`
+	SSHPassword      string        `json:"sshPassword"`
+	ControllerPort   *int          `json:"controllerPort"`
+	ControllerStatus *int          `json:"controllerStatus" doc:"0 answers, 1 does not, null never asked"`
+	Version          string        `json:"version" doc:"of the hypervisor"`
+	LastError        string        `json:"lastError" doc:"why it is offline"`
 }
 
 func (c *Calls) listNodes(ctx context.Context, _ *route.Call, request ams.Paging) (ams.List[Node], error) {
@@ -183,6 +184,9 @@ func (c *Calls) nodeRecords(ctx context.Context, nodes []broker.Node, total int6
 			return ams.List[Node]{}, err
 		}
 		records[i] = nodeOf(node, clusters[node.ClusterID], storage)
+		if kind, err := c.driver(records[i].NodeType); err == nil { // a kind that was taken out of the program has no options to show
+			records[i].Options = shownOptions(kind, clusters[node.ClusterID].Options)
+		}
 		if records[i].AreaName, err = reader.AreaName(ctx, node.AreaID); err != nil {
 			return ams.List[Node]{}, err
 		}
@@ -209,7 +213,7 @@ func nodeOf(node *broker.Node, cluster *broker.Cluster, storage string) Node {
 		Username: options["username"], Password: ams.Masked, Realm: options["realm"], Status: int(node.Status),
 		CSRFToken: ams.Masked, Ticket: ams.Masked, NodeName: node.Name, AutoStorage: storage, SSHPort: orElse(node.SSHPort, 22),
 		SSHUsername: node.SSHUsername, SSHPassword: ams.Masked, ControllerStatus: node.Daemon.Status,
-		Version: cluster.Version, LastError: node.LastError,
+		Version: cluster.Version, LastError: node.LastError, Options: DriverOptions{}, TLSPin: cluster.TLSPin,
 	}
 	if name, realm, found := strings.Cut(record.Username, "@"); found {
 		record.Username, record.Realm = name, realm

@@ -57,44 +57,38 @@ type LiveNodes interface {
 
 // NodeChange changes a node; absent fields and masked secrets stay.
 type NodeChange struct {
-	ID               int64   `json:"id" rule:"required,min=1" doc:"node"`
-	Name             *string `json:"name" rule:"max=100" doc:"name for people"`
-	Area             *int64  `json:"area" rule:"min=0" doc:"region; 0 = none"`
-	Host             string  `json:"host" rule:"max=253"`
-	Port             int     `json:"port" rule:"min=1,max=65535"`
-	Username         string  `json:"username" rule:"max=64"`
-	Password         string  `json:"password" rule:"max=256"`
-	Realm            string  `json:"realm" rule:"max=32"`
-	TokenID          string  `json:"tokenId" rule:"max=200" doc:"user@realm!name; needs tokenSecret where it changes"`
-	TokenSecret      string  `json:"tokenSecret" rule:"max=200"`
-	Status           *int    `json:"status" rule:"min=0,max=2" doc:"0 in use, 2 disabled; 1 (offline) is observed and changes nothing"`
-	NodeName         string  `json:"nodeName" rule:"max=63" doc:"the hypervisor's own: can't be changed"`
-	AutoStorage      *string `json:"autoStorage" rule:"max=100" doc:"what storage auto means; empty: the one with most room"`
-	SSHPort          *int    `json:"sshPort" rule:"min=1,max=65535"`
-	SSHUsername      *string `json:"sshUsername" rule:"max=64"`
-	SSHPassword      *string `json:"sshPassword" rule:"max=256"`
-	ControllerURL    string  `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort"`
-	ControllerPort   int     `json:"controllerPort" rule:"min=1,max=65535"`
-	ControllerSecret string  `json:"controllerSecret" rule:"max=256" doc:"sets the daemon up; it is asked at once"`
-	ControllerTLSPin string  `json:"controllerTlsPin" rule:"max=95" doc:"default: learnt now"`
+	ID               int64         `json:"id" rule:"required,min=1" doc:"node"`
+	Name             *string       `json:"name" rule:"max=100" doc:"name for people"`
+	Area             *int64        `json:"area" rule:"min=0" doc:"region; 0 = none"`
+	Host             string        `json:"host" rule:"max=253"`
+	Port             int           `json:"port" rule:"min=1,max=65535"`
+	Username         string        `json:"username" rule:"max=64"`
+	Password         string        `json:"password" rule:"max=256"`
+	Realm            string        `json:"realm" rule:"max=32"`
+	TokenID          string        `json:"tokenId" rule:"max=200" doc:"user@realm!name; needs tokenSecret where it changes"`
+	TokenSecret      string        `json:"tokenSecret" rule:"max=200"`
+	Options          DriverOptions `json:"options" doc:"further options of the driver, see getHypervisorKinds"`
+	TLSPin           string        `json:"tlsPin" rule:"max=95" doc:"SHA-256 of the hypervisor's certificate or SSH host key; default: as it is"`
+	Status           *int          `json:"status" rule:"min=0,max=2" doc:"0 in use, 2 disabled; 1 (offline) is observed and changes nothing"`
+	NodeName         string        `json:"nodeName" rule:"max=63" doc:"the hypervisor's own: can't be changed"`
+	AutoStorage      *string       `json:"autoStorage" rule:"max=100" doc:"what storage auto means; empty: the one with most room"`
+	SSHPort          *int          `json:"sshPort" rule:"min=1,max=65535"`
+	SSHUsername      *string       `json:"sshUsername" rule:"max=64"`
+	SSHPassword      *string       `json:"sshPassword" rule:"max=256"`
+	ControllerURL    string        `json:"controllerUrl" rule:"max=500" doc:"https URL of the node's daemon; default: host and controllerPort"`
+	ControllerPort   int           `json:"controllerPort" rule:"min=1,max=65535"`
+	ControllerSecret string        `json:"controllerSecret" rule:"max=256" doc:"sets the daemon up; it is asked at once"`
+	ControllerTLSPin string        `json:"controllerTlsPin" rule:"max=95" doc:"default: learnt now"`
 }
 
 func (c *Calls) updateNode(ctx context.Context, call *route.Call, request NodeChange) (string, error) {
 	change := broker.NodeChange{
 		ID: request.ID, Label: request.Name, AreaID: request.Area, NodeName: request.NodeName,
-		SSHPort: request.SSHPort, SSHUsername: request.SSHUsername, SSHPassword: unmasked(request.SSHPassword),
-		Options: map[string]string{},
+		SSHPort: request.SSHPort, SSHUsername: request.SSHUsername, SSHPassword: unmasked(request.SSHPassword), TLSPin: request.TLSPin,
 	}
-	for name, value := range map[string]string{
-		"host": request.Host, "username": request.Username, "password": request.Password, "realm": request.Realm,
-		"tokenId": request.TokenID, "tokenSecret": request.TokenSecret,
-	} {
-		if value != "" && value != ams.Masked {
-			change.Options[name] = value
-		}
-	}
-	if request.Port != 0 {
-		change.Options["port"] = strconv.Itoa(request.Port)
+	var err error
+	if change.Options, err = c.changedOptions(ctx, &request); err != nil {
+		return "", err
 	}
 	if request.Status != nil && *request.Status != int(broker.NodeOffline) {
 		disabled := *request.Status == int(broker.NodeDisabled)
@@ -117,6 +111,30 @@ func (c *Calls) updateNode(ctx context.Context, call *route.Call, request NodeCh
 		call.Warn("%s", problem.Text[call.Language])
 	}
 	return changed, err
+}
+
+// changedOptions are the driver's options that a change sends; of a node that does not exist there are none, which ChangeNode says.
+func (c *Calls) changedOptions(ctx context.Context, request *NodeChange) (map[string]string, error) {
+	node, err := c.Store.FindNode(ctx, request.ID)
+	if broker.Is(err, broker.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, broker.Wrap(err, "find the node")
+	}
+	cluster, err := c.Store.FindCluster(ctx, node.ClusterID)
+	if err != nil {
+		return nil, broker.Wrap(err, "find the cluster of a node")
+	}
+	kind, err := c.driver(cluster.Kind)
+	if err != nil {
+		return nil, err
+	}
+	sent := NodeRequest{
+		Host: request.Host, Port: request.Port, Username: request.Username, Password: request.Password, Realm: request.Realm,
+		TokenID: request.TokenID, TokenSecret: request.TokenSecret,
+	}
+	return driverOptions(kind, sent.documented(), request.Options)
 }
 
 // chosenStorage takes a storage for the operator's choice only where it is not what "auto" means already: clients send back what
@@ -148,7 +166,9 @@ func (c *Calls) daemonOf(ctx context.Context, request *NodeChange) (*broker.Daem
 		if err != nil {
 			return nil, broker.Wrap(err, "find the cluster of a node")
 		}
-		host = cluster.Options["host"]
+		if host = cluster.Options["host"]; host == "" {
+			host = "127.0.0.1"
+		}
 		if known, err := url.Parse(node.Daemon.URL); err == nil && known.Hostname() != "" {
 			host = known.Hostname()
 		}

@@ -15,6 +15,8 @@ const liveTimeout = 8 * time.Second
 type Live interface {
 	Live(ctx context.Context, vm *broker.VM) (map[string]any, error)
 	History(ctx context.Context, vm *broker.VM, timeframe, consolidation string) ([]map[string]float64, error)
+	// Supports tells whether a cluster's hypervisor has a capability.
+	Supports(ctx context.Context, cluster int64, capability broker.Capability) bool
 }
 
 // WithLive replaces current and rrddata (a day, as documented) by what the hypervisor says now. When it does not answer,

@@ -28,6 +28,9 @@ func (m *Machines) VNC(ctx context.Context, call *route.Call, request VNCRequest
 	if vm.Status != broker.VMRunning {
 		return none, broker.Because(broker.Conflict, broker.ReasonVMNotRunning, vm.ID)
 	}
+	if !m.Live.Supports(ctx, vm.ClusterID, broker.CapabilityConsole) {
+		return none, broker.Because(broker.Unsupported, broker.ReasonUnsupported, "screens over this connection")
+	}
 	nodes, _, err := m.Store.ListConsoleNodes(ctx, broker.Page{Number: 1, Size: maxConsoleNodes})
 	if err != nil {
 		return none, broker.Wrap(err, "list console proxies")

@@ -19,9 +19,6 @@ func (d *driver) CreateGuest(ctx context.Context, spec hypervisor.GuestSpec) (hy
 		return hypervisor.Operation{}, err
 	}
 	id := spec.Ref.ID
-	if id >= foreignBase {
-		return hypervisor.Operation{}, broker.InvalidField("id", "must be below %d: the ids from there on are those of domains that Gantry did not make", foreignBase)
-	}
 	facts, err := d.atNode(ctx, spec.Ref.Node)
 	if err != nil {
 		return hypervisor.Operation{}, err

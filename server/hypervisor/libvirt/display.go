@@ -127,7 +127,7 @@ func (d *driver) NodeHistory(context.Context, string, string, string) ([]hypervi
 }
 
 func noHistory() error {
-	return &broker.Error{Kind: broker.Unsupported, Reason: broker.ReasonUnsupported, Detail: "libvirt keeps no history"}
+	return unsupported("history: libvirt knows only the present")
 }
 
 // NodeStatus takes four calls. The keys are those of PVE's node status.

@@ -33,7 +33,19 @@ type driver struct {
 
 // Kind describes the driver.
 func Kind() hypervisor.Kind {
-	return hypervisor.Kind{Name: "libvirt", Title: "libvirt/KVM", Options: optionSchema(), Open: Open}
+	return hypervisor.Kind{Name: "libvirt", Title: "libvirt/KVM", Options: optionSchema(), Open: Open, Endpoint: endpoint}
+}
+
+// endpoint tells transports to one host apart: what its operator can do over them differs.
+func endpoint(given map[string]string) (string, error) {
+	parsed, err := parseOptions(given)
+	switch {
+	case err != nil:
+		return "", err
+	case parsed.transport == overUnix:
+		return "unix:" + parsed.socket, nil
+	}
+	return parsed.transport + "://" + parsed.endpoint(), nil
 }
 
 // Open makes a driver for a host and makes no call.
@@ -58,7 +70,7 @@ func Open(settings hypervisor.Settings) (hypervisor.Driver, error) {
 func (d *driver) Info() hypervisor.Info {
 	return hypervisor.Info{Kind: "libvirt", Capabilities: hypervisor.Capabilities{
 		SuspendToDisk: true, CPULimit: true, IOLimits: true, BandwidthLimit: true, NestedVirtualization: true, SMBIOS: true,
-		CPUModels: true, GuestAgent: true, ImageFetch: true, Architectures: true,
+		CPUModels: true, GuestAgent: true, ImageFetch: true, Architectures: true, Console: d.options.transport != overTLS,
 	}}
 }
 

@@ -90,3 +90,8 @@ func refusedConnect(err error) error {
 	}
 	return err
 }
+
+// unsupported says in the words of all drivers that something can't be done here.
+func unsupported(what string) *broker.Error {
+	return broker.Because(broker.Unsupported, broker.ReasonUnsupported, what)
+}

@@ -22,7 +22,7 @@ import (
 // in a range that no guest of ours is made in, so that it can be listed, found and taken over.
 const (
 	namePrefix  = "gantry-"
-	foreignBase = 900_000_000
+	foreignBase = hypervisor.MaxNewGuestID + 1
 	foreignSpan = 100_000_000
 )
 

@@ -62,8 +62,7 @@ func (d *driver) imagePool(ctx context.Context) (golibvirt.StoragePool, error) {
 			return pool, nil
 		}
 	}
-	return golibvirt.StoragePool{}, &broker.Error{Kind: broker.Unsupported, Reason: broker.ReasonUnsupported,
-		Detail: "the host has no active storage pool of files for images: define one of type dir, or name one in the cluster's settings"}
+	return golibvirt.StoragePool{}, unsupported("images on a host without an active storage pool of files: define one of type dir, or name one in the cluster's settings")
 }
 
 func (d *driver) pools(ctx context.Context, flags golibvirt.ConnectListAllStoragePoolsFlags) ([]golibvirt.StoragePool, error) {
@@ -241,7 +240,7 @@ func (d *driver) unused(ctx context.Context, image imageFile) error {
 				return err
 			}
 			if standsOn(text, image.path) {
-				return broker.Errorf(broker.Conflict, "disk %s:%s stands on the image", pool.Name, volume.Name)
+				return broker.Because(broker.Conflict, broker.ReasonImageInUse, image.path, fmt.Sprintf("disk %s:%s stands on it", pool.Name, volume.Name))
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package libvirt
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"libvirt.org/go/libvirtxml"
@@ -61,8 +60,9 @@ func (m machineFacts) choose(arch string, kvm bool) (choice, error) {
 	wanted := cmp.Or(archNames[arch], arch, m.native)
 	facts, found := m.guests[wanted]
 	if !found {
-		return choice{}, &broker.Error{Kind: broker.Unsupported, Field: "arch", Reason: broker.ReasonUnsupported,
-			Detail: fmt.Sprintf("this host has no emulator for %s", wanted)}
+		refused := unsupported("guests for " + wanted + " on a host without its emulator")
+		refused.Field = "arch"
+		return choice{}, refused
 	}
 	out := choice{arch: wanted, kind: "qemu"}
 	if kvm && facts.kvm && wanted == m.native {

@@ -30,7 +30,7 @@ func (d *driver) SetGuestPassword(ctx context.Context, ref hypervisor.GuestRef, 
 	case powerOf(g.state) != hypervisor.PowerRunning:
 		return notRunning(g)
 	case !hasAgent(&g.config):
-		return &broker.Error{Kind: broker.Unsupported, Reason: broker.ReasonUnsupported, Detail: "the guest has no guest agent"}
+		return unsupported("passwords of a guest without a guest agent")
 	}
 	return change(ctx, d.client, func(l *rpc) error {
 		return l.DomainSetUserPassword(g.domain, golibvirt.OptString{user}, golibvirt.OptString{password}, 0)

@@ -68,23 +68,7 @@ func TestConformanceOverTLS(t *testing.T) {
 		return open(t, bad, "")
 	}
 	whole.FirstID = 7000
-	// Screens can't be reached over TLS: "console" is in TestTLSShowsNoScreen.
-	hypertest.RunGroups(t, whole, "cluster", "create", "find", "resize", "delete", "images", "failures")
-}
-
-func TestTLSShowsNoScreen(t *testing.T) {
-	given, _ := overTLSTo(t, nil)
-	d := open(t, given, "")
-	t.Cleanup(func() { _ = d.Close() })
-	spec := small(t, d, 7900)
-	operation, err := d.CreateGuest(t.Context(), spec)
-	await(t, d, operation, err)
-	t.Cleanup(func() { remove(t, d, spec.Ref) })
-	operation, err = d.Power(t.Context(), spec.Ref, hypervisor.Start, hypervisor.PowerOptions{})
-	await(t, d, operation, err)
-	if _, err := d.Console(t.Context(), spec.Ref); !broker.Is(err, broker.Unsupported) {
-		t.Errorf("console: %v", err)
-	}
+	hypertest.RunGroups(t, whole, "cluster", "create", "find", "resize", "delete", "images", "console", "failures")
 }
 
 // Before a host's key is pinned only a probe may meet it; afterwards no other key passes.

@@ -155,8 +155,6 @@ func (t *sshTransport) drop(client *ssh.Client) {
 	_ = client.Close()
 }
 
-func (t *sshTransport) local() bool { return false }
-
 func (t *sshTransport) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -19,8 +19,6 @@ type transport interface {
 	dial(ctx context.Context) (net.Conn, error)
 	// dialSocket connects to another unix socket of the host; Unsupported where the transport reaches only libvirtd.
 	dialSocket(ctx context.Context, path string) (net.Conn, error)
-	// local tells that the host's files are this machine's.
-	local() bool
 	// pin is what identifies the host, in lower-case hex: the given one, or the one met by Probe; "" for unix.
 	pin() string
 	close()
@@ -169,9 +167,7 @@ func refusedTLS(err error) error {
 }
 
 func (t *tlsTransport) dialSocket(context.Context, string) (net.Conn, error) {
-	return nil, &broker.Error{Kind: broker.Unsupported, Reason: broker.ReasonUnsupported,
-		Detail: "over TLS only libvirtd can be reached, not the guests' screens: use ssh, or unix on the host"}
+	return nil, unsupported("sockets beside libvirtd's over TLS")
 }
 
-func (t *tlsTransport) local() bool { return false }
-func (t *tlsTransport) close()      {}
+func (t *tlsTransport) close() {}

@@ -52,8 +52,9 @@ func (d *driver) storageNamed(ctx context.Context, name string) (storage, error)
 	case blockPools[description.Type]:
 		return storage{pool: pool, format: raw}, nil
 	}
-	return storage{}, &broker.Error{Kind: broker.Unsupported, Field: "storage", Reason: broker.ReasonUnsupported,
-		Detail: fmt.Sprintf("pool %s is of type %q, which takes no disks", name, description.Type)}
+	refused := unsupported(fmt.Sprintf("disks in pool %s of type %q", name, description.Type))
+	refused.Field = "storage"
+	return storage{}, refused
 }
 
 func (d *driver) poolXML(ctx context.Context, pool golibvirt.StoragePool) (libvirtxml.StoragePool, error) {

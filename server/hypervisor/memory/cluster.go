@@ -125,7 +125,8 @@ func withDefaults(each Node) Node {
 
 // Kind makes the cluster a registered kind of driver, named "memory"; every driver opened by it works on this cluster.
 func (c *Cluster) Kind() hypervisor.Kind {
-	return hypervisor.Kind{Name: "memory", Title: "In memory", Open: func(hypervisor.Settings) (hypervisor.Driver, error) { return c.Open(), nil }}
+	return hypervisor.Kind{Name: "memory", Title: "In memory", Open: func(hypervisor.Settings) (hypervisor.Driver, error) { return c.Open(), nil },
+		Endpoint: func(map[string]string) (string, error) { return "memory", nil }}
 }
 
 // Open makes a driver on the cluster.

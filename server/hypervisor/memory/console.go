@@ -22,6 +22,9 @@ func (d *driver) Console(ctx context.Context, ref hypervisor.GuestRef) (hypervis
 		if err != nil {
 			return hypervisor.Operation{}, err
 		}
+		if !d.Info().Capabilities.Console {
+			return hypervisor.Operation{}, unsupported("screens")
+		}
 		if found.power != hypervisor.PowerRunning {
 			return hypervisor.Operation{}, broker.Because(broker.Conflict, broker.ReasonVMNotRunning, ref.ID)
 		}

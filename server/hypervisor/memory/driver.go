@@ -18,7 +18,7 @@ type driver struct {
 func (d *driver) Info() hypervisor.Info {
 	capabilities := hypervisor.Capabilities{
 		SuspendToDisk: true, CPULimit: true, IOLimits: true, BandwidthLimit: true, NestedVirtualization: true, SMBIOS: true,
-		CPUModels: true, GuestAgent: true, History: true, ImageFetch: true, Architectures: true, Arguments: true,
+		CPUModels: true, GuestAgent: true, History: true, ImageFetch: true, Architectures: true, Arguments: true, Console: true,
 	}
 	if d.cluster.config.Capabilities != nil {
 		capabilities = *d.cluster.config.Capabilities

@@ -40,7 +40,15 @@ type driver struct {
 
 // Kind describes the driver.
 func Kind() hypervisor.Kind {
-	return hypervisor.Kind{Name: "pve", Title: "Proxmox VE", Options: optionSchema(), Open: Open}
+	return hypervisor.Kind{Name: "pve", Title: "Proxmox VE", Options: optionSchema(), Open: Open, Endpoint: endpoint}
+}
+
+func endpoint(given map[string]string) (string, error) {
+	parsed, err := parseOptions(given)
+	if err != nil {
+		return "", err
+	}
+	return parsed.endpoint(), nil
 }
 
 // Open makes a driver for a cluster and makes no call.
@@ -78,7 +86,7 @@ func (d *driver) Info() hypervisor.Info {
 	return hypervisor.Info{Kind: "pve", Capabilities: hypervisor.Capabilities{
 		SuspendToDisk: true, CPULimit: true, IOLimits: true, BandwidthLimit: true,
 		NestedVirtualization: true, SMBIOS: true, CPUModels: true, GuestAgent: true, History: true, ImageFetch: true, Architectures: true,
-		Arguments: d.options.argumentsAllowed(),
+		Arguments: d.options.argumentsAllowed(), Console: true,
 	}}
 }
 

@@ -95,6 +95,10 @@ func (e *exchange) knownKind(path map[string]string) bool {
 		}
 	}
 	return true
+			if kind == route.AutoKind { // ids of machines and nodes are the same in all kinds
+				e.call.Kind = ""
+				return true
+			}
 }
 
 // envelope is every answer. Warnings are Gantry's own and absent when there are none.
@@ -131,7 +135,7 @@ func (e *exchange) refuse(err error) {
 	e.failure = err
 	code, text, internal := e.route.Refuse(err, e.call.Language)
 	if !internal {
-		e.write(http.StatusOK, code, envelope{Code: code, Message: text})
+		e.write(http.StatusOK, code, refusedEnvelope(err, code, text, e.call.Key == nil))
 		return
 	}
 	e.api.log.Error("call failed", "request", e.call.Actor.RequestID, "route", e.route.Name, "error", err)

@@ -54,6 +54,8 @@ type Error struct {
 	Detail string
 	// Args filled the reason's text in; with them it can be said in another language, see DetailIn.
 	Args []any
+	// Refused lists the nodes that did not take an order that could have gone to any of them.
+	Refused []NodeRefusal
 	// Err is the cause, for logs only.
 	Err error
 }

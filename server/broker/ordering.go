@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"strings"
 )
 
 // CreateKind and friends name the workflows (server/task) that the domain queues.
@@ -122,7 +121,7 @@ func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpe
 	if err != nil {
 		return nil, err
 	}
-	image, err := b.usableImage(ctx, request.Image, node)
+	image, err := b.imageOf(ctx, &request, node)
 	if err != nil {
 		return nil, err
 	}
@@ -193,18 +192,7 @@ func (b *Broker) usableNode(ctx context.Context, id int64, kind string) (*Node, 
 
 // usableImage finds an image that may be installed and is on the node.
 func (b *Broker) usableImage(ctx context.Context, name string, node *Node) (*Image, error) {
-	name = strings.TrimSpace(name)
-	if name == "" {
-		failure := Because(Invalid, ReasonImageMissing)
-		failure.Field = "os"
-		return nil, failure
-	}
-	image, err := b.store.FindImageByName(ctx, name)
-	if Is(err, NotFound) || (err == nil && image.Disabled) {
-		failure := Because(NotFound, ReasonImageNotFound, bounded(name))
-		failure.Field = "os"
-		return nil, failure
-	}
+	image, err := b.installableImage(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type Page struct{ Number, Size int }
 // Tx is what can be done inside a transaction.
 type Tx interface {
 	ClusterStore
+	PlacementStore
 	AreaStore
 	ImageStore
 	AddressStore

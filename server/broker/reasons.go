@@ -1,6 +1,9 @@
 package broker
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Language is one that people-facing texts exist in.
 type Language string
@@ -49,6 +52,8 @@ const (
 	ReasonWrongPassword         Reason = "wrong_password"
 	ReasonAccountDisabled       Reason = "account_disabled"
 	ReasonTooManyAttempts       Reason = "too_many_attempts"
+	ReasonCodeRequired          Reason = "code_required"
+	ReasonWrongCode             Reason = "wrong_code"
 	ReasonAdminNotFound         Reason = "admin_not_found"
 	ReasonLastAdmin             Reason = "last_admin"
 	ReasonAreaNotFound          Reason = "area_not_found"
@@ -103,13 +108,23 @@ var reasonTexts = map[Reason][2]string{
 	ReasonImageInUse:            {"image %q is in use: %v", "镜像 %q 正在使用：%v"},
 	ReasonConsoleNodeNotFound:   {"console proxy %v does not exist", "VNC 控制器 %v 不存在"},
 	ReasonTooManyAttempts:       {"too many failed attempts: try again in %d seconds", "失败次数过多，请在 %d 秒后重试"},
+	ReasonCodeRequired:          {"the code of the second factor is needed", "需要两步验证码"},
+	ReasonWrongCode:             {"wrong code: look whether the clock of the device is right", "验证码错误，请检查设备时间是否准确"},
 }
 
 // In gives the reason's text in a language with args filled in; an unknown reason reads as itself.
 func (r Reason) In(language Language, args ...any) string {
 	texts, known := reasonTexts[r]
 	if !known {
-		return string(r)
+		if texts, known = refusalTexts[r]; !known {
+			return string(r)
+		}
+	}
+	for i, arg := range args {
+		if spoken, is := arg.(interface{ In(Language) string }); is {
+			args = slices.Clone(args)
+			args[i] = spoken.In(language)
+		}
 	}
 	text := texts[0]
 	if language == Chinese {

@@ -71,8 +71,9 @@ type AddressChange struct {
 type OrderRequest struct {
 	Kind                          string // {nodeType}
 	NodeID                        int64
-	IdempotencyKey                string // "" = none
-	PlanID                        int64  // 0 = none
+	Placement                     *Placement `json:",omitempty"` // chooses the node, see PlaceAnywhere; nil = NodeID does
+	IdempotencyKey                string     // "" = none
+	PlanID                        int64      // 0 = none
 	Hostname                      string
 	Sockets, Cores, Threads       *int
 	CPUPercent                    *int // AMS cpuUnits: limit in percent of the ordered cores; nil or 0 = unlimited
@@ -102,6 +103,9 @@ type OrderRequest struct {
 	IPv4Count, IPv6Count *int
 	Nameserver           string
 	ExpiresAt            *time.Time
+
+	// downloadImage lets the order begin with the download of its image.
+	downloadImage bool
 }
 
 // ReinstallRequest puts a fresh system disk under a VM.

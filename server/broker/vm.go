@@ -144,7 +144,14 @@ type VMSpec struct {
 	ModelGroup *int64 `json:"modelGroup,omitempty"`
 	// Processor is the digest of CPU and tables that the guest was given last, see ProcessorDigest; "" = before there was one.
 	Processor string `json:"processor,omitempty"`
+	// AntiAffinity names machines of one tenant that must not share a node; "" = none.
+	AntiAffinity string `json:"antiAffinity,omitempty"`
+	// Adopted tells that the guest was there before Gantry: its disks are not Gantry's to delete unless the operator says so.
+	Adopted bool `json:"adopted,omitempty"`
 }
+
+// CPUs are the virtual CPUs of the machine: sockets × cores × threads.
+func (s *VMSpec) CPUs() int { return s.Sockets * s.Cores * max(s.Threads, 1) }
 
 // DataDisk is an additional disk. Number 1 is scsi1.
 type DataDisk struct {

@@ -19,6 +19,18 @@ func (c Capabilities) Has(capability broker.Capability) bool {
 		return c.Arguments
 	case broker.CapabilityConsole:
 		return c.Console
+	case broker.CapabilityCPULimit:
+		return c.CPULimit
+	case broker.CapabilityIOLimits:
+		return c.IOLimits
+	case broker.CapabilityBandwidthLimit:
+		return c.BandwidthLimit
+	case broker.CapabilityNested:
+		return c.NestedVirtualization
+	case broker.CapabilitySMBIOS:
+		return c.SMBIOS
+	case broker.CapabilityArchitectures:
+		return c.Architectures
 	}
 	return false
 }

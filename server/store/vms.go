@@ -43,6 +43,7 @@ type vmRow struct {
 	RanUntilExpiry  bool
 	StartedOnce     bool
 	LastError       string
+	Promised        promisedColumns `gorm:"embedded"`
 
 	ObservedAt     *micros
 	ObservedPower  string
@@ -90,6 +91,7 @@ func (s *session) vmRow(vm *broker.VM) (row *vmRow, err error) {
 	if vm.RecycledAt != nil {
 		row.DeletedAt = recycled
 	}
+	row.Promised = promisedTo(&vm.Spec)
 	if vm.VMID != 0 {
 		row.LiveVMID = &row.VMID
 	}

@@ -79,6 +79,9 @@ func (w *Workflows) createGuest(ctx context.Context, run *Run) (Outcome, error) 
 			return outcome, err
 		}
 	}
+	if outcome, waits, err := w.awaitImage(ctx, subject.vm); waits || err != nil {
+		return outcome, err
+	}
 	spec, digest, err := w.guestSpec(ctx, subject)
 	if err != nil {
 		return Outcome{}, err

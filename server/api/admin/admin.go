@@ -48,6 +48,8 @@ type Broker interface {
 	ChangeImage(ctx context.Context, change broker.ImageChange) error
 	DeleteImage(ctx context.Context, id int64, actor broker.Actor) error
 	DownloadImage(ctx context.Context, image, node int64, actor broker.Actor) (*broker.Task, error)
+	PlacementSettings(ctx context.Context) (broker.PlacementSettings, error)
+	ChangePlacementSettings(ctx context.Context, change broker.PlacementSettingsChange) error
 }
 
 // Calls is the surface with what it needs.

@@ -13,6 +13,7 @@ import (
 // Orders are the use cases about machines; *broker.Broker has them.
 type Orders interface {
 	PlaceOrder(ctx context.Context, request broker.OrderRequest, actor broker.Actor) (*broker.VM, *broker.Task, error)
+	PlaceAnywhere(ctx context.Context, request broker.OrderRequest, actor broker.Actor) (*broker.VM, *broker.Task, error)
 	Power(ctx context.Context, vm int64, action broker.PowerAction, actor broker.Actor) (*broker.Task, error)
 	Reinstall(ctx context.Context, request broker.ReinstallRequest, actor broker.Actor) (*broker.Task, error)
 	Delete(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
@@ -87,7 +88,7 @@ func (m *Machines) Order(ctx context.Context, call *route.Call, params VMParams)
 		return OrderReply{}, err
 	}
 	call.NoteTask(task)
-	return OrderReplyOf(&params, vm, task), nil
+	return OrderReplyOf(&params.MachineParams, vm, task), nil
 }
 
 // Info tells all about one machine, password included, with live values where the hypervisor answers.

@@ -9,6 +9,7 @@ import (
 // OrderReply is the answer to cerateVM and createVm: the parameters as they hold, with what was reserved. The machine is still
 // being built: TaskID names the task.
 type OrderReply struct {
+	NodeType            string            `json:"nodeType" doc:"driver of the node that the machine is on"`
 	NodeID              int64             `json:"nodeid"`
 	HostID              int64             `json:"hostid"`
 	VMID                int               `json:"vmid"`
@@ -51,11 +52,12 @@ type OrderReply struct {
 }
 
 // OrderReplyOf answers an order.
-func OrderReplyOf(params *VMParams, vm *broker.VM, task *broker.Task) OrderReply {
+func OrderReplyOf(params *MachineParams, vm *broker.VM, task *broker.Task) OrderReply {
 	spec := &vm.Spec
 	dns1, _, _ := strings.Cut(spec.Nameserver, " ")
 	reply := OrderReply{
-		NodeID: vm.NodeID, HostID: vm.ID, VMID: vm.VMID, Hostname: vm.Name, ConfigureTemplateID: params.ConfigureTemplateID,
+		NodeType: vm.Kind,
+		NodeID:   vm.NodeID, HostID: vm.ID, VMID: vm.VMID, Hostname: vm.Name, ConfigureTemplateID: params.ConfigureTemplateID,
 		Sockets: spec.Sockets, Cores: spec.Cores, Threads: spec.Threads, Nested: spec.Nested,
 		Devirtualization: spec.Devirtualization, KVM: spec.KVM, CPUModel: params.CPUModel, ModelGroup: params.ModelGroup,
 		CPU: spec.CPUType, CPUUnits: limit(spec.CPUPercent), Arch: wireArch(spec.Arch), ACPI: flag(spec.ACPI),

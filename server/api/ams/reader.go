@@ -13,11 +13,25 @@ type Reader struct {
 	nodes  map[int64]*broker.Node
 	images map[int64]*Image
 	areas  map[int64]broker.Area
+	kinds  map[int64]string
 }
 
 // NewReader makes a Reader.
 func NewReader(store broker.Store) *Reader {
-	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}, areas: map[int64]broker.Area{}}
+	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}, areas: map[int64]broker.Area{}, kinds: map[int64]string{}}
+}
+
+// Kind gives the driver of a cluster.
+func (r *Reader) Kind(ctx context.Context, cluster int64) (string, error) {
+	if known, found := r.kinds[cluster]; found {
+		return known, nil
+	}
+	row, err := r.store.FindCluster(ctx, cluster)
+	if err != nil {
+		return "", broker.Wrap(err, "find the cluster of a node")
+	}
+	r.kinds[cluster] = row.Kind
+	return row.Kind, nil
 }
 
 // node gives a node, nil when it is gone.
@@ -49,6 +63,7 @@ func nodeName(node *broker.Node) *string {
 
 // VM is a machine with what belongs to it: a record of the lists and the whole of getVmInfo.
 type VM struct {
+	NodeType string         `json:"nodeType" doc:"driver of the node that the machine is on"`
 	NodeName *string        `json:"nodeName"`
 	Area     *string        `json:"area" doc:"name of the node's region"`
 	VMHost   VMHost         `json:"vmhost"`
@@ -64,7 +79,7 @@ type Samples struct {
 
 // VM reads a record from the store alone. secrets shows the password and lists all tasks: for the answer about one machine.
 func (r *Reader) VM(ctx context.Context, vm *broker.VM, secrets bool) (VM, error) {
-	record := VM{VMHost: VMHostOf(vm, secrets), Current: observed(vm)}
+	record := VM{NodeType: vm.Kind, VMHost: VMHostOf(vm, secrets), Current: observed(vm)}
 	node, err := r.node(ctx, vm.NodeID)
 	if err != nil {
 		return VM{}, err

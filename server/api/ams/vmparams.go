@@ -9,9 +9,14 @@ import (
 	"gantry/server/broker"
 )
 
-// VMParams is the order of a machine: cerateVM and createVm. What is nil or empty was not sent, and the default holds.
+// VMParams is the order of a machine on a node: cerateVM and createVm.
 type VMParams struct {
-	NodeID              int64  `json:"nodeid" rule:"required,min=1" doc:"node, see selectNodeByPage"`
+	NodeID int64 `json:"nodeid" rule:"required,min=1" doc:"node, see selectNodeByPage"`
+	MachineParams
+}
+
+// MachineParams is what an order can say of a machine. What is nil or empty was not sent, and the default holds.
+type MachineParams struct {
 	Hostname            string `json:"hostname" rule:"max=63" doc:"host name; default: the first address with dashes"`
 	ConfigureTemplateID *int64 `json:"configureTemplateId" rule:"min=0" doc:"plan"`
 	Sockets             *int   `json:"sockets" doc:"CPU sockets; default 1"`
@@ -58,10 +63,17 @@ type VMParams struct {
 	Expires    Timestamp `json:"expirationTime" doc:"expiry as a Unix time in seconds (10 digits) or milliseconds (13 digits)"`
 }
 
-// Order turns the parameters into an order. What needs no more than the request itself is checked by the broker.
+// Order turns the parameters into an order.
 func (p *VMParams) Order(call *route.Call) (broker.OrderRequest, error) {
+	order, err := p.MachineParams.Order(call)
+	order.NodeID = p.NodeID
+	return order, err
+}
+
+// Order turns the parameters into an order without a node. What needs no more than the request itself is checked by the broker.
+func (p *MachineParams) Order(call *route.Call) (broker.OrderRequest, error) {
 	order := broker.OrderRequest{
-		Kind: call.Kind, NodeID: p.NodeID, IdempotencyKey: call.IdempotencyKey, Hostname: p.Hostname,
+		Kind: call.Kind, IdempotencyKey: call.IdempotencyKey, Hostname: p.Hostname,
 		Sockets: p.Sockets, Cores: p.Cores, Threads: p.Threads, CPUPercent: p.CPUUnits, CPUType: p.CPU,
 		Nested: p.Nested, Devirtualization: p.Devirtualization, KVM: p.KVM, Arch: p.Arch, ACPI: p.ACPI,
 		MemoryMB: p.MemoryMB, SwapMB: p.SwapMB, Storage: p.Storage, SystemDiskGB: p.SystemDiskGB, DataDisks: p.DataDisks,

@@ -45,15 +45,23 @@ type Node struct {
 
 func (c *Calls) listNodes(ctx context.Context, call *route.Call, request ams.Paging) (ams.List[Node], error) {
 	page := request.Wanted()
-	nodes, total, err := c.Store.ListKindNodes(ctx, call.Kind, page)
+	list := func() ([]broker.Node, int64, error) { return c.Store.ListKindNodes(ctx, call.Kind, page) }
+	if call.Kind == "" {
+		list = func() ([]broker.Node, int64, error) { return c.Store.ListNodes(ctx, page) }
+	}
+	nodes, total, err := list()
 	if err != nil {
 		return ams.List[Node]{}, broker.Wrap(err, "list nodes")
 	}
 	reader := ams.NewReader(c.Store)
 	records := make([]Node, len(nodes))
 	for i, node := range nodes {
+		kind, err := reader.Kind(ctx, node.ClusterID)
+		if err != nil {
+			return ams.List[Node]{}, err
+		}
 		records[i] = Node{
-			ID: node.ID, Name: ams.Optional(node.Label), NodeName: node.Name, NodeType: call.Kind, Area: node.AreaID, Status: int(node.Status),
+			ID: node.ID, Name: ams.Optional(node.Label), NodeName: node.Name, NodeType: kind, Area: node.AreaID, Status: int(node.Status),
 		}
 		if records[i].AreaName, err = reader.AreaName(ctx, node.AreaID); err != nil {
 			return ams.List[Node]{}, err
@@ -67,7 +75,7 @@ func (c *Calls) node(ctx context.Context, call *route.Call, id int64) (*broker.N
 	node, err := c.Store.FindNode(ctx, id)
 	if err == nil {
 		var cluster *broker.Cluster
-		if cluster, err = c.Store.FindCluster(ctx, node.ClusterID); err == nil && cluster.Kind == call.Kind {
+		if cluster, err = c.Store.FindCluster(ctx, node.ClusterID); err == nil && (call.Kind == "" || cluster.Kind == call.Kind) {
 			return node, nil
 		}
 	}

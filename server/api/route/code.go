@@ -61,6 +61,7 @@ var reasonCodes = map[broker.Reason]int{
 	broker.ReasonAdminNotFound:         CodeNoSuchAccount,
 	broker.ReasonAreaTaken:             CodeFailed, // documented at addArea: 该地区已存在
 	broker.ReasonNodeInUse:             1025,
+	broker.ReasonNoNodeFits:            1011,
 }
 
 var kindCodes = map[broker.Kind]int{

@@ -33,6 +33,8 @@ const (
 	AdminPathParameter = "adminPath"
 	// KindParameters name the driver in a path; a driver that does not exist is an unknown route.
 	KindParameter, KindParameterInVNC = "nodeType", "node"
+	// AutoKind stands for whatever driver it may be, in the place of KindParameter. Call.Kind is "" then.
+	AutoKind = "auto"
 )
 
 // Route is one call.
@@ -69,7 +71,7 @@ type Call struct {
 	// Admin is set for Admin calls, Key for APIKey calls.
 	Admin *broker.Admin
 	Key   *broker.APIKey
-	// Kind is the driver in the path; "" where the path has none.
+	// Kind is the driver in the path; "" where the path has none, or AutoKind.
 	Kind string
 	// Language is what the caller prefers.
 	Language broker.Language

@@ -91,14 +91,14 @@ func (e *exchange) knownKind(path map[string]string) bool {
 		if kind, found := path[name]; found {
 			e.call.Kind = kind
 			delete(path, name)
-			return slices.Contains(e.api.kinds(), kind)
-		}
-	}
-	return true
 			if kind == route.AutoKind { // ids of machines and nodes are the same in all kinds
 				e.call.Kind = ""
 				return true
 			}
+			return slices.Contains(e.api.kinds(), kind)
+		}
+	}
+	return true
 }
 
 // envelope is every answer. Warnings are Gantry's own and absent when there are none.

@@ -51,7 +51,7 @@ func logsIn(t *testing.T, settings server.Config, password string) bool {
 	t.Helper()
 	ok := false
 	withAccounts(t, settings, func(accounts *account.Service) {
-		_, err := accounts.Login(context.WithoutCancel(t.Context()), account.FirstAdmin, password, netip.MustParseAddr("192.0.2.1"))
+		_, err := accounts.Login(context.WithoutCancel(t.Context()), account.FirstAdmin, password, "", netip.MustParseAddr("192.0.2.1"))
 		ok = err == nil
 	})
 	return ok

@@ -23,6 +23,7 @@ import (
 	"gantry/server/broker"
 	"gantry/server/catalogue"
 	"gantry/server/console"
+	"gantry/server/events"
 	"gantry/server/fleet"
 	"gantry/server/hypervisor"
 	"gantry/server/hypervisor/libvirt"
@@ -48,6 +49,7 @@ type running struct {
 	engine   *task.Engine
 	accounts *account.Service
 	console  *console.Service
+	events   *events.Hub
 	broker   *broker.Broker
 	api      *api.API
 	// lock is held on DataDir.
@@ -158,11 +160,12 @@ func (s *running) openAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.events = events.New(events.Config{Store: s.store, Log: s.log.With("part", "events")})
 	s.broker = broker.New(s.store, s.fleet, s.engine, s.config.Rules(), time.Now, s.log.With("part", "broker"))
 	build := version.Current()
 	s.api, err = api.New(api.Config{
 		Broker: s.broker,
-		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, Catalogue: images, AdminPath: adminPath, Panel: s.panel(adminPath),
+		Store:  s.store, Accounts: s.accounts, Console: s.console, Fleet: s.fleet, Queue: s.engine, Events: s.events, Catalogue: images, AdminPath: adminPath, Panel: s.panel(adminPath),
 		Language: broker.Language(s.config.Language), TrustedProxies: s.config.TrustedProxies,
 		Version: build.Version, Build: build.Commit, Registry: s.registry,
 		HideMetrics: !s.config.Metrics.Enabled || s.config.Metrics.Listen != "", Log: s.log.With("part", "api"),
@@ -213,6 +216,7 @@ func (s *running) stop(servers []*http.Server, stopBackground context.CancelFunc
 	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 	defer cancel()
 	var problems []error
+	s.events.Close() // its listeners would keep their connections open
 	for _, server := range servers {
 		problems = append(problems, server.Shutdown(ctx))
 	}

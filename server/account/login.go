@@ -36,7 +36,8 @@ func (s *Service) EnsureFirstAdmin(ctx context.Context) (username, password stri
 	return FirstAdmin, password, true, nil
 }
 
-// SetPassword gives an admin a new password and ends all of the admin's sessions.
+// SetPassword gives an admin a new password, ends all of the admin's sessions and takes the second factor away: it is for who
+// lost one or the other.
 func (s *Service) SetPassword(ctx context.Context, username, password string) error {
 	if err := CheckPassword("password", password); err != nil {
 		return err
@@ -51,6 +52,7 @@ func (s *Service) SetPassword(ctx context.Context, username, password string) er
 			return err
 		}
 		admin.PasswordHash, admin.TokensAfter = hash, s.now().UTC()
+		admin.TOTPSecret, admin.TOTPStep = "", 0
 		return tx.UpdateAdmin(ctx, admin)
 	})
 	return broker.Wrap(err, "store the password")
@@ -63,10 +65,11 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
-// Login checks a password. After several failures for the same name and address, or from one address, it is Busy with
+// Login checks a password, and the code of the second factor where the admin has one: Invalid with ReasonCodeRequired or
+// ReasonWrongCode and Field "code" to who knows the password. After several failures for the same name and address, or from one address, it is Busy with
 // ReasonTooManyAttempts for a while, whatever the password. An unknown name and a wrong password are told apart neither by the
 // error nor by the time taken; a disabled account is told only to who knows its password.
-func (s *Service) Login(ctx context.Context, username, password string, address netip.Addr) (Session, error) {
+func (s *Service) Login(ctx context.Context, username, password, code string, address netip.Addr) (Session, error) {
 	attempt, wait := s.throttle.begin(username, address)
 	if wait > 0 {
 		return Session{}, broker.Because(broker.Busy, broker.ReasonTooManyAttempts, int64((wait+time.Second-1)/time.Second))
@@ -90,12 +93,16 @@ func (s *Service) Login(ctx context.Context, username, password string, address 
 		s.log.Warn("login refused", "address", address.String())
 		return Session{}, broker.Because(broker.Unauthenticated, broker.ReasonWrongPassword)
 	}
+	step, err := s.checkCode(admin, code)
+	if err != nil {
+		return Session{}, err
+	}
 	attempt.succeeded()
 	if admin.Disabled {
 		return Session{}, broker.Because(broker.Forbidden, broker.ReasonAccountDisabled)
 	}
 	now := s.now().UTC()
-	if err := s.noteLogin(ctx, admin, now); err != nil {
+	if err := s.noteLogin(ctx, admin, now, step); err != nil {
 		return Session{}, err
 	}
 	return s.issue(admin, now)
@@ -103,7 +110,7 @@ func (s *Service) Login(ctx context.Context, username, password string, address 
 
 // noteLogin stores the time of the login. It reads the row anew: comparing took a while, and what an operator changed meanwhile
 // must stay, and count.
-func (s *Service) noteLogin(ctx context.Context, admin *broker.Admin, now time.Time) error {
+func (s *Service) noteLogin(ctx context.Context, admin *broker.Admin, now time.Time, step int64) error {
 	err := s.store.Transact(ctx, func(tx broker.Tx) error {
 		fresh, err := tx.FindAdmin(ctx, admin.ID)
 		if err != nil {
@@ -111,6 +118,12 @@ func (s *Service) noteLogin(ctx context.Context, admin *broker.Admin, now time.T
 		}
 		if fresh.Disabled || fresh.PasswordHash != admin.PasswordHash {
 			return broker.Because(broker.Unauthenticated, broker.ReasonWrongPassword)
+		}
+		if fresh.TOTPSecret != admin.TOTPSecret || step != 0 && step <= fresh.TOTPStep { // two logins with one code
+			return wrongCode(broker.ReasonWrongCode)
+		}
+		if step != 0 {
+			fresh.TOTPStep = step
 		}
 		fresh.LoginAt = &now
 		return tx.UpdateAdmin(ctx, fresh)

@@ -69,7 +69,7 @@ func (f *fixture) firstAdmin(t testing.TB) (username, password string) {
 func (f *fixture) login(t testing.TB) (username, password, token string) {
 	t.Helper()
 	username, password = f.firstAdmin(t)
-	session, err := f.Login(t.Context(), username, password, home)
+	session, err := f.Login(t.Context(), username, password, "", home)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestLogin(t *testing.T) {
 		{"huge password", username, strings.Repeat("x", 1<<20), broker.ReasonWrongPassword},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			session, err := f.Login(t.Context(), test.username, test.password, home)
+			session, err := f.Login(t.Context(), test.username, test.password, "", home)
 			if test.reason == "" {
 				if err != nil || session.Token == "" {
 					t.Fatal(err)
@@ -138,9 +138,9 @@ func TestLogin(t *testing.T) {
 		})
 	}
 	f.change(t, username, func(admin *broker.Admin) { admin.Disabled = true })
-	_, err := f.Login(t.Context(), username, "wrong", home)
+	_, err := f.Login(t.Context(), username, "wrong", "", home)
 	wantReason(t, err, broker.ReasonWrongPassword)
-	_, err = f.Login(t.Context(), username, password, home)
+	_, err = f.Login(t.Context(), username, password, "", home)
 	wantReason(t, err, broker.ReasonAccountDisabled)
 }
 
@@ -156,16 +156,16 @@ func TestGuessingPasswordsIsThrottledEvenAtTheRightOne(t *testing.T) {
 	f := open(t)
 	username, password := f.firstAdmin(t)
 	for range 5 {
-		_, err := f.Login(t.Context(), username, "wrong", home)
+		_, err := f.Login(t.Context(), username, "wrong", "", home)
 		wantReason(t, err, broker.ReasonWrongPassword)
 	}
-	_, err := f.Login(t.Context(), username, password, home)
+	_, err := f.Login(t.Context(), username, password, "", home)
 	wantReason(t, err, broker.ReasonTooManyAttempts)
-	if _, err := f.Login(t.Context(), username, password, netip.MustParseAddr("192.0.2.2")); err != nil {
+	if _, err := f.Login(t.Context(), username, password, "", netip.MustParseAddr("192.0.2.2")); err != nil {
 		t.Errorf("from another address: %v", err)
 	}
 	f.pass(2 * time.Second)
-	if _, err := f.Login(t.Context(), username, password, home); err != nil {
+	if _, err := f.Login(t.Context(), username, password, "", home); err != nil {
 		t.Errorf("after waiting: %v", err)
 	}
 }
@@ -278,10 +278,10 @@ func TestANewPasswordIsTaken(t *testing.T) {
 	if err := f.SetPassword(t.Context(), username, "correct horse"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.Login(t.Context(), username, old, home)
+	_, err := f.Login(t.Context(), username, old, "", home)
 	wantReason(t, err, broker.ReasonWrongPassword)
 	f.pass(time.Millisecond)
-	session, err := f.Login(t.Context(), username, "correct horse", home)
+	session, err := f.Login(t.Context(), username, "correct horse", "", home)
 	if err != nil {
 		t.Fatal(err)
 	}

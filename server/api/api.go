@@ -23,6 +23,7 @@ import (
 	"gantry/server/api/route"
 	"gantry/server/broker"
 	"gantry/server/catalogue"
+	"gantry/server/events"
 	"gantry/server/hypervisor"
 )
 
@@ -61,6 +62,8 @@ type Config struct {
 	Console  Console
 	Fleet    Fleet
 	Queue    broker.Queue
+	// Events tells what changes; nil = a hub on Store, which ends with the last listener.
+	Events admin.Events
 	// Catalogue lists images that can be taken over; nil = the shipped ones.
 	Catalogue admin.Catalogue
 	// AdminPath is the secret first segment of the admin's URLs, see account.AdminPath.
@@ -158,6 +161,9 @@ func (c *Config) complete() error {
 		}
 		c.Catalogue = shipped
 	}
+	if c.Events == nil {
+		c.Events = events.New(events.Config{Store: c.Store, Now: c.Now, Log: c.Log})
+	}
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
@@ -169,7 +175,7 @@ func table(config Config) []route.Route {
 	machines := &ams.Machines{Orders: config.Broker, Store: config.Store, Live: config.Fleet, Links: config.Console}
 	forAdmins := admin.Calls{
 		Machines: machines, Broker: config.Broker, Models: config.Broker, Store: config.Store, Accounts: config.Accounts, Queue: config.Queue,
-		Catalogue: config.Catalogue, Nodes: config.Fleet, Drivers: config.Fleet.Drivers, Now: config.Now,
+		Catalogue: config.Catalogue, Nodes: config.Fleet, Events: config.Events, Drivers: config.Fleet.Drivers, Now: config.Now,
 	}
 	forBilling := billing.Calls{Machines: machines, Store: config.Store}
 	forAll := public.Calls{Version: config.Version, Build: config.Build}

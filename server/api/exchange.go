@@ -81,6 +81,10 @@ func (a *API) handle(served *route.Route, parameters map[string]string) gin.Hand
 			e.refuse(err)
 			return
 		}
+		if stream, goesOn := reply.(route.Stream); goesOn {
+			e.stream(stream)
+			return
+		}
 		e.answer(reply)
 	}
 }

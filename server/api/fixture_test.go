@@ -96,7 +96,7 @@ func (f *fixture) logIn(t testing.TB) {
 		t.Fatal("there is an admin already")
 	}
 	f.username, f.password = username, password
-	session, err := f.accounts.Login(t.Context(), username, password, netip.MustParseAddr("192.0.2.99"))
+	session, err := f.accounts.Login(t.Context(), username, password, "", netip.MustParseAddr("192.0.2.99"))
 	check(t, err)
 	f.token = session.Token
 	key, secret, err := f.accounts.NewAPIKey(t.Context(), "test")

@@ -106,6 +106,12 @@ func describeOperation(each *route.Route, schemas *schemaSet) object {
 			"required": len(required) > 0, "content": object{"application/json": object{"schema": body}},
 		}
 	}
+	if each.Reply == reflect.TypeFor[route.Stream]() {
+		operation["responses"] = object{"200": object{
+			"description": "server-sent events", "content": object{"text/event-stream": object{"schema": object{"type": "string"}}},
+		}}
+		return operation
+	}
 	operation["responses"] = object{"200": object{
 		"description": "the envelope",
 		"content":     object{"application/json": object{"schema": envelopeSchema(schemas.of(each.Reply))}},

@@ -16,7 +16,14 @@ type Admin struct {
 	TokensAfter time.Time
 	Disabled    bool
 	CreatedAt   time.Time
+	// TOTPSecret is that of the second factor (RFC 6238, base32), "" = none; encrypted at rest. TOTPStep is the time step of the
+	// code that was taken last: a code is taken once.
+	TOTPSecret string
+	TOTPStep   int64
 }
+
+// InitialPassword tells that the admin has the password that somebody else chose.
+func (a *Admin) InitialPassword() bool { return a.TokensAfter.IsZero() }
 
 // APIKey is a billing system's credential. The secret is shown once and stored as SHA-256 (it has 128+ random bits).
 type APIKey struct {

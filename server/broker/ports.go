@@ -32,6 +32,7 @@ type Tx interface {
 	AccountStore
 	ConsoleStore
 	SettingStore
+	OverviewStore
 }
 
 // ClusterStore keeps clusters, nodes, storages and bridges.

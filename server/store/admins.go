@@ -21,24 +21,37 @@ type adminRow struct {
 	LoginAt      *micros
 	TokensAfter  micros
 	Disabled     bool
+	TOTPSecret   string `gorm:"column:totp_secret"`
+	TOTPStep     int64  `gorm:"column:totp_step"`
 	CreatedAt    micros `gorm:"autoCreateTime:false"`
 }
 
 func (adminRow) TableName() string { return "admins" }
 
-func newAdminRow(admin *broker.Admin) *adminRow {
-	return &adminRow{
+func totpContext(id int64) string { return fmt.Sprintf("admins/totp_secret/%d", id) }
+
+// adminRow leaves the secret empty while the id it is bound to is not known.
+func (s *session) adminRow(admin *broker.Admin) (row *adminRow, err error) {
+	row = &adminRow{
 		ID: admin.ID, UUID: admin.UUID, Username: admin.Username, PasswordHash: admin.PasswordHash, Name: admin.Name,
 		Phone: admin.Phone, Email: admin.Email, LoginAt: fromTimePointer(admin.LoginAt), TokensAfter: fromTime(admin.TokensAfter),
-		Disabled: admin.Disabled, CreatedAt: fromTime(admin.CreatedAt),
+		Disabled: admin.Disabled, TOTPStep: admin.TOTPStep, CreatedAt: fromTime(admin.CreatedAt),
 	}
+	if row.ID != 0 && admin.TOTPSecret != "" {
+		row.TOTPSecret, err = s.secrets.Encrypt(admin.TOTPSecret, totpContext(row.ID))
+	}
+	return row, err
 }
 
-func (r *adminRow) noun() broker.Admin {
-	return broker.Admin{
+func (s *session) admin(r *adminRow) (admin *broker.Admin, err error) {
+	admin = &broker.Admin{
 		ID: r.ID, UUID: r.UUID, Username: r.Username, PasswordHash: r.PasswordHash, Name: r.Name, Phone: r.Phone, Email: r.Email,
-		LoginAt: r.LoginAt.timePointer(), TokensAfter: r.TokensAfter.time(), Disabled: r.Disabled, CreatedAt: r.CreatedAt.time(),
+		LoginAt: r.LoginAt.timePointer(), TokensAfter: r.TokensAfter.time(), Disabled: r.Disabled, TOTPStep: r.TOTPStep, CreatedAt: r.CreatedAt.time(),
 	}
+	if r.TOTPSecret != "" {
+		admin.TOTPSecret, err = s.secrets.Decrypt(r.TOTPSecret, totpContext(r.ID))
+	}
+	return admin, err
 }
 
 func (s *session) adminTaken(err error, admin *broker.Admin) error {
@@ -50,8 +63,12 @@ func (s *session) adminTaken(err error, admin *broker.Admin) error {
 
 func (s *session) InsertAdmin(ctx context.Context, admin *broker.Admin) error {
 	return s.write(ctx, "add administrator", func(db *gorm.DB) error {
-		row := newAdminRow(admin)
-		row.ID = 0
+		fresh := *admin
+		fresh.ID, fresh.TOTPSecret = 0, "" // a second factor comes later
+		row, err := s.adminRow(&fresh)
+		if err != nil {
+			return err
+		}
 		if err := db.Create(row).Error; err != nil {
 			return s.adminTaken(err, admin)
 		}
@@ -62,7 +79,11 @@ func (s *session) InsertAdmin(ctx context.Context, admin *broker.Admin) error {
 
 func (s *session) UpdateAdmin(ctx context.Context, admin *broker.Admin) error {
 	return s.write(ctx, "change administrator", func(db *gorm.DB) error {
-		result := db.Select("*").Omit("id", "created_at").Updates(newAdminRow(admin))
+		row, err := s.adminRow(admin)
+		if err != nil {
+			return err
+		}
+		result := db.Select("*").Omit("id", "created_at").Updates(row)
 		return s.adminTaken(changed(result, "administrator", admin.ID), admin)
 	})
 }
@@ -109,9 +130,9 @@ func (s *session) findAdmin(ctx context.Context, where string, key any) (found *
 		if err := first(db.Where(where, key), &row, "administrator", key); err != nil {
 			return err
 		}
-		admin := row.noun()
-		found = &admin
-		return nil
+		admin, err := s.admin(&row)
+		found = admin
+		return err
 	})
 	return found, err
 }
@@ -119,8 +140,18 @@ func (s *session) findAdmin(ctx context.Context, where string, key any) (found *
 func (s *session) ListAdmins(ctx context.Context, page broker.Page) (admins []broker.Admin, total int64, err error) {
 	err = s.read(ctx, "list administrators", func(db *gorm.DB) error {
 		rows, count, err := listPage[adminRow](db, page, "id")
-		admins, total = nouns(rows, (*adminRow).noun), count
-		return err
+		if err != nil {
+			return err
+		}
+		admins, total = make([]broker.Admin, len(rows)), count
+		for i := range rows {
+			admin, err := s.admin(&rows[i])
+			if err != nil {
+				return err
+			}
+			admins[i] = *admin
+		}
+		return nil
 	})
 	return admins, total, err
 }

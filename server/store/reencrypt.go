@@ -38,6 +38,7 @@ func secretColumns() []secretColumn {
 		{"vms", "id", "password", "password <> ''", byID(vmPasswordContext)},
 		{"vms", "id", "pending_password", "pending_password <> ''", byID(vmPendingContext)},
 		{"vms", "id", "console_password", "console_password <> ''", byID(vmConsoleContext)},
+		{"admins", "id", "totp_secret", "totp_secret <> ''", byID(totpContext)},
 		{"settings", "name", "value", "secret AND value <> ''", func(row secretRow) string { return settingContext(row.Name) }},
 	}
 }

@@ -16,13 +16,17 @@ import (
 
 // Accounts is what logins and keys need; *account.Service has it.
 type Accounts interface {
-	Login(ctx context.Context, username, password string, address netip.Addr) (account.Session, error)
+	Login(ctx context.Context, username, password, code string, address netip.Addr) (account.Session, error)
 	NewAPIKey(ctx context.Context, info string) (*broker.APIKey, string, error)
 	SetAPIKeyDisabled(ctx context.Context, id int64, disabled bool) error
 	DeleteAPIKey(ctx context.Context, id int64) error
 	Register(ctx context.Context, profile account.Profile, password string) (*broker.Admin, error)
 	UpdateAdmin(ctx context.Context, id int64, profile account.Profile, password string) error
 	DeleteAdmin(ctx context.Context, id int64) error
+	ChangePassword(ctx context.Context, admin int64, old, fresh string, address netip.Addr) (account.Session, error)
+	NewSecondFactor(admin *broker.Admin) (account.SecondFactor, error)
+	EnableSecondFactor(ctx context.Context, admin int64, secret, code, password string, address netip.Addr) error
+	DisableSecondFactor(ctx context.Context, admin int64, password string, address netip.Addr) error
 }
 
 // Broker is what nodes, pools and images need; *broker.Broker has it.
@@ -44,12 +48,12 @@ type Broker interface {
 	Settings(ctx context.Context) (broker.SystemSettings, error)
 	ChangeSettings(ctx context.Context, change broker.SettingsChange) error
 	DaemonSecret(ctx context.Context) (string, error)
+	PlacementSettings(ctx context.Context) (broker.PlacementSettings, error)
+	ChangePlacementSettings(ctx context.Context, change broker.PlacementSettingsChange) error
 	AddImage(ctx context.Context, image *broker.Image) error
 	ChangeImage(ctx context.Context, change broker.ImageChange) error
 	DeleteImage(ctx context.Context, id int64, actor broker.Actor) error
 	DownloadImage(ctx context.Context, image, node int64, actor broker.Actor) (*broker.Task, error)
-	PlacementSettings(ctx context.Context) (broker.PlacementSettings, error)
-	ChangePlacementSettings(ctx context.Context, change broker.PlacementSettingsChange) error
 }
 
 // Calls is the surface with what it needs.
@@ -66,6 +70,8 @@ type Calls struct {
 	Catalogue Catalogue
 	// Drivers lists the drivers with their options.
 	Drivers func() []hypervisor.Kind
+	// Events tells what changes.
+	Events Events
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -84,6 +90,7 @@ func (c *Calls) Routes() []route.Route {
 	for _, group := range [][]route.Route{
 		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.consoleNodeRoutes(), c.nodeChangeRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
+		c.sessionRoutes(), c.overviewRoutes(), c.auditRoutes(), c.nodeResourceRoutes(), c.modelPreviewRoutes(), c.eventRoutes(),
 	} {
 		all = append(all, group...)
 	}

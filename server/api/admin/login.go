@@ -19,10 +19,11 @@ func (c *Calls) loginRoutes() []route.Route {
 type LoginRequest struct {
 	Username string `json:"username" rule:"required,max=64"`
 	Password string `json:"password" rule:"required,max=128"`
+	Code     string `json:"code" rule:"max=10" doc:"of the second factor, where the account has one"`
 }
 
 func (c *Calls) login(ctx context.Context, call *route.Call, request LoginRequest) (string, error) {
-	session, err := c.Accounts.Login(ctx, request.Username, request.Password, call.Client)
+	session, err := c.Accounts.Login(ctx, request.Username, request.Password, request.Code, call.Client)
 	if err != nil {
 		return "", err
 	}

@@ -226,6 +226,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auto/createVm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Orders a machine on the node that suits it best, of whatever hypervisor: nodeType of the answer tells which. Gantry's own. Nodes are refused that are disabled or offline, are not in the area, lack the bridge, a capability, the image (and can't download it), the addresses or the room, or have a machine of the anti-affinity group. Of the rest, those with the image come first; then those with most left of the scarcest of CPU, memory and disk, in steps of a tenth; then those with fewest machines of the same key. When none is left, code 1011 and data.refused tell why, node by node. The same Idempotency-Key with the same order gives the same machine. */
+        post: operations["createVmAnywhere"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cancelTask/{id}": {
         parameters: {
             query?: never;
@@ -238,6 +255,23 @@ export interface paths {
         put: operations["cancelTask"];
         /** Asks a task to stop; what it made and reserved is put back. */
         post: operations["cancelTaskPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/changePassword": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Changes one's own password. All sessions end; data and the header Authorization hold a token for a new one. */
+        post: operations["changePassword"];
         delete?: never;
         options?: never;
         head?: never;
@@ -496,6 +530,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/disableSecondFactor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks for no second factor any more. */
+        post: operations["disableSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/downloadOs": {
         parameters: {
             query?: never;
@@ -525,6 +576,40 @@ export interface paths {
         put: operations["enableApi"];
         /** Takes a disabled key again. */
         post: operations["enableApiPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/enableSecondFactor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks for the second factor at one's own logins from now on. */
+        post: operations["enableSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Streams server-sent events: "task" with a task that changed as getTaskByPage shows it, "observed" when hypervisors were looked at anew, "alive" at the beginning and when nothing happens. It ends after some minutes: call again. */
+        get: operations["events"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -635,6 +720,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/getAuditByPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists what was changed through the API, newest first; secrets are masked. */
+        get: operations["getAuditByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/getConfiguretemplateByPage": {
         parameters: {
             query?: never;
@@ -678,6 +780,40 @@ export interface paths {
         };
         /** Lists the machines in the recycle bin, newest first. */
         get: operations["getDeleteVmByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getHypervisorKinds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the kinds of hypervisor with the options that insertNodeMaster takes for each. */
+        get: operations["getHypervisorKinds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getModelArguments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows what a CPU model and SMBIOS tables make of a machine's arguments, before anything is ordered. */
+        get: operations["getModelArguments"];
         put?: never;
         post?: never;
         delete?: never;
@@ -788,6 +924,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/getNodeResources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists storages and bridges of a node as they were seen last. */
+        get: operations["getNodeResources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getOverview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sums the installation up from what is stored: counts, capacity of nodes, machines made and destroyed in seven days, the busiest, drift, tasks. */
+        get: operations["getOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getPlacementConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells how much may be promised of what nodes have, in percent. Gantry's own. */
+        get: operations["getPlacementConfig"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/getPveNodeInterfaces": {
         parameters: {
             query?: never;
@@ -814,6 +1001,23 @@ export interface paths {
         };
         /** Lists the network interfaces of a node, as the hypervisor describes them now. */
         get: operations["getPveNodeNetworkInfo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getSession": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells who is logged in. */
+        get: operations["getSession"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1173,6 +1377,23 @@ export interface paths {
         put?: never;
         /** Logs an admin in: data and the header Authorization hold a token. */
         post: operations["loginDo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/newSecondFactor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes the secret of a second factor (RFC 6238). It is in force only after enableSecondFactor. */
+        post: operations["newSecondFactor"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1635,6 +1856,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/updatePlacementConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes how much may be promised of what nodes have; fields that are absent stay. It concerns orders that name no node. Gantry's own. */
+        put: operations["updatePlacementConfig"];
+        /** Changes how much may be promised of what nodes have; fields that are absent stay. It concerns orders that name no node. Gantry's own. */
+        post: operations["updatePlacementConfigPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/updateSmbiosInfo": {
         parameters: {
             query?: never;
@@ -1750,6 +1989,29 @@ export interface components {
             username: string;
             uuid: string;
         };
+        AdminAuditRecord: {
+            /** @description admin:name, api:appid or public */
+            actor: string;
+            /** @description of the caller */
+            address: string;
+            /** @description secrets are masked */
+            body: string;
+            /** @description of the answer; 20000 is success */
+            code: number;
+            id: number;
+            method: string;
+            /** @description how long it took */
+            millis: number;
+            /** @description without the admin path */
+            path: string;
+            requestId: string;
+            time: number;
+        };
+        AdminBridgeRecord: {
+            active: boolean;
+            cidr: string;
+            name: string;
+        };
         AdminCatalogueImage: {
             arch: string;
             /** @description empty: its publisher gives none out for this address */
@@ -1796,11 +2058,34 @@ export interface components {
             status: number;
             url: string;
         };
+        AdminDayCount: {
+            created: number;
+            /** @description when it began */
+            day: number;
+            deleted: number;
+        };
         AdminDiskSizes: {
             /** @description GB */
             Linux: number;
             /** @description GB */
             Windows: number;
+        };
+        AdminDriverOption: {
+            choices: string[];
+            default: string;
+            help: string;
+            name: string;
+            required: boolean;
+            title: string;
+            /** @description text, number, secret, choice or bool */
+            type: string;
+        };
+        AdminHypervisorKind: {
+            /** @description nodeType in paths and requests */
+            name: string;
+            /** @description fields of insertNodeMaster, or of its object options where it has no such field */
+            options: components["schemas"]["AdminDriverOption"][];
+            title: string;
         };
         AdminKey: {
             appid: string;
@@ -1811,6 +2096,32 @@ export interface components {
             info: string | null;
             /** @description 0 usable, 1 disabled */
             status: number;
+        };
+        AdminLoad: {
+            /** @description share, 0 to 1 */
+            cpu: number;
+            /** @description bytes in use */
+            memory: number;
+            time: number;
+        };
+        AdminMachineCounts: {
+            drifted: number;
+            expired: number;
+            /** @description an operator has to look */
+            failed: number;
+            /** @description not in total */
+            recycled: number;
+            running: number;
+            stopped: number;
+            total: number;
+        };
+        AdminModelArguments: {
+            /** @description of QEMU, a word each */
+            arguments: string[];
+            /** @description the table of type 1, which carries the owner mark, too; null: none */
+            system: {
+                [key: string]: string;
+            } | null;
         };
         AdminNode: {
             /** @description region */
@@ -1829,6 +2140,10 @@ export interface components {
             name: string | null;
             nodeName: string;
             nodeType: string;
+            /** @description the driver's, secrets masked */
+            options: {
+                [key: string]: string;
+            };
             password: string;
             port: number;
             realm: string;
@@ -1838,10 +2153,76 @@ export interface components {
             /** @description 0 online, 1 offline, 2 disabled */
             status: number;
             ticket: string;
+            /** @description SHA-256 of the hypervisor's certificate or SSH host key; empty on the broker's own machine */
+            tlsPin: string;
             tokenId: string | null;
             username: string;
             /** @description of the hypervisor */
             version: string;
+        };
+        AdminNodeResources: {
+            bridges: components["schemas"]["AdminBridgeRecord"][];
+            storages: components["schemas"]["AdminStorageRecord"][];
+        };
+        AdminNodeUse: {
+            /** @description address of the hypervisor */
+            cluster: string;
+            clusterId: number;
+            /** @description 0 = not known */
+            cpus: number;
+            lastError: string;
+            /** @description null: never looked at */
+            load: components["schemas"]["AdminLoad"] | null;
+            machines: number;
+            /** @description bytes; 0 = not known */
+            memory: number;
+            name: string;
+            nodeid: number;
+            promisedCpus: number;
+            /** @description bytes */
+            promisedMemory: number;
+            /** @description 0 online, 1 offline, 2 disabled */
+            status: number;
+            /** @description bytes, of storages for disks */
+            storage: number;
+            /** @description bytes */
+            storageFree: number;
+        };
+        AdminOverview: {
+            activeTasks: number;
+            /** @description running machines, those with the highest load first */
+            busiest: components["schemas"]["AdminOverviewMachine"][];
+            /** @description seven, oldest first */
+            days: components["schemas"]["AdminDayCount"][];
+            /** @description some machines that differ from what was ordered */
+            drifting: components["schemas"]["AdminOverviewMachine"][];
+            /** @description some machines whose last task failed */
+            failing: components["schemas"]["AdminOverviewMachine"][];
+            machines: components["schemas"]["AdminMachineCounts"];
+            nodes: components["schemas"]["AdminNodeUse"][];
+            stuckTasks: number;
+        };
+        AdminOverviewMachine: {
+            /** @description share of its CPUs, 0 to 1 */
+            cpu: number;
+            hostid: number;
+            /** @description bytes */
+            maxmem: number;
+            /** @description bytes in use */
+            memory: number;
+            name: string;
+            nodeid: number;
+            /** @description how it differs, or what failed */
+            text: string;
+            vmid: number;
+        };
+        AdminPlacementConfig: {
+            /** @description virtual CPUs in percent of the node's; default 400 */
+            cpuPercent: number;
+            /** @description disks in percent of the storage's size; default 100 */
+            diskPercent: number;
+            /** @description memory in percent of the node's; default 100 */
+            memoryPercent: number;
         };
         AdminPool: {
             available: number;
@@ -1860,6 +2241,34 @@ export interface components {
         AdminRangeReply: {
             count: number;
             poolId: number;
+        };
+        AdminSecondFactor: {
+            /** @description the uri as QR code: a data: URL of a PNG */
+            picture: string;
+            /** @description base32 */
+            secret: string;
+            /** @description otpauth://… */
+            uri: string;
+        };
+        AdminSession: {
+            id: number;
+            /** @description the password is one that somebody else chose */
+            initialPassword: boolean;
+            name: string;
+            /** @description logins ask for a code */
+            secondFactor: boolean;
+            username: string;
+        };
+        AdminStorageRecord: {
+            active: boolean;
+            /** @description bytes */
+            available: number;
+            content: string[];
+            name: string;
+            shared: boolean;
+            /** @description bytes */
+            total: number;
+            type: string;
         };
         AdminSystemConfig: {
             /** @description how long deleted machines stay in the recycle bin; 0 = not at all */
@@ -1961,6 +2370,18 @@ export interface components {
             orders: string[];
             pages: number;
             records: components["schemas"]["AdminAdminRecord"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAdminAuditRecord: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AdminAuditRecord"][];
             searchCount: boolean;
             size: number;
             total: number;
@@ -2139,6 +2560,8 @@ export interface components {
             modelGroup: number | null;
             nested: boolean;
             nodeid: number;
+            /** @description driver of the node that the machine is on */
+            nodeType: string;
             onBoot: number;
             os: string;
             osType: string;
@@ -2265,6 +2688,8 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             nodeName: string | null;
+            /** @description driver of the node that the machine is on */
+            nodeType: string;
             os: components["schemas"]["AmsImage"] | null;
             /** @description history; null in lists */
             rrddata: components["schemas"]["AmsSamples"] | null;
@@ -2916,6 +3341,142 @@ export interface operations {
             };
         };
     };
+    createVmAnywhere: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description ACPI; default 1 */
+                    acpi?: boolean | null;
+                    /** @description never on a node that has a machine of the same group ordered with the same key; default no group */
+                    antiAffinityGroup?: string;
+                    /** @description x86_64 (default), arrch64 or aarch64 */
+                    arch?: string;
+                    /** @description region: the node is in it or in one below it; default anywhere */
+                    area?: number;
+                    /** @description network limit in Mbps; 0 = unlimited (default) */
+                    bandwidth?: number | null;
+                    /** @description bridge of the first NIC; default vmbr0 */
+                    bridge?: string;
+                    /** @description disk limit in MB/s for reading and for writing, where mbpsRd and mbpsWr are not sent; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description plan */
+                    configureTemplateId?: number | null;
+                    /** @description cores a socket; default 1 */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType; default kvm64 */
+                    cpu?: string;
+                    /** @description CPU model */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores ordered; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number: size in GB, "storage:size" or {"size":…,"storage":…}
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest; default false */
+                    devirtualization?: boolean | null;
+                    /** @description name servers; default: those of the address pool */
+                    dns1?: string;
+                    /** @description expiry as a Unix time in seconds (10 digits) or milliseconds (13 digits) */
+                    expirationTime?: number | null;
+                    /** @description traffic quota in GB; 0 = unlimited (default) */
+                    flowLimit?: number | null;
+                    /** @description host name; default: the first address with dashes */
+                    hostname?: string;
+                    /** @description read operations a second; 0 = unlimited */
+                    iopsRd?: number;
+                    /** @description the same in bursts */
+                    iopsRdMax?: number;
+                    /** @description write operations a second; 0 = unlimited */
+                    iopsWr?: number;
+                    /** @description the same in bursts */
+                    iopsWrMax?: number;
+                    /**
+                     * @description addresses by number: empty for any free one, or "ip=A/M,gw=G"
+                     * @example {
+                     *       "1": ""
+                     *     }
+                     */
+                    ipConfig?: {
+                        [key: string]: string | null;
+                    } | null;
+                    /** @description IPv4 addresses wanted; default: as many as ipConfig names, at least 1 */
+                    ipv4num?: number | null;
+                    /** @description IPv6 addresses wanted; default 0 */
+                    ipv6num?: number | null;
+                    /** @description hardware virtualisation; default true */
+                    kvm?: boolean | null;
+                    /** @description read limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsRd?: number;
+                    /** @description the same in bursts */
+                    mbpsRdMax?: number;
+                    /** @description write limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsWr?: number;
+                    /** @description the same in bursts */
+                    mbpsWrMax?: number;
+                    /** @description memory in MB; default 512 */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel */
+                    modelGroup?: number | null;
+                    /** @description what must be there, as a list or separated by commas: ipv6, cloud_init, console, snapshots, guest_agent, suspend_to_disk, history, cpu_limit, io_limits, bandwidth_limit, nested_virtualization, smbios, architectures, arguments. What the order itself takes is needed anyway. */
+                    needs?: ("ipv6" | "cloud_init" | "console" | "snapshots" | "guest_agent" | "suspend_to_disk" | "history" | "cpu_limit" | "io_limits" | "bandwidth_limit" | "nested_virtualization" | "smbios" | "architectures" | "arguments")[] | null;
+                    /** @description nested virtualisation; cpu must be host or max then; default false */
+                    nested?: boolean | null;
+                    /** @description start with the node; default 0 */
+                    onBoot?: boolean | null;
+                    /** @description image: id, name or file name */
+                    os: string;
+                    /** @description windows, linux, solaris or other; default: as the image */
+                    osType?: string;
+                    /** @description login password; default: random */
+                    password?: string;
+                    /** @description CPU sockets; default 1 */
+                    sockets?: number | null;
+                    /** @description OpenSSH public keys, one a line */
+                    sshKeys?: string;
+                    /** @description storage of the system disk; default auto: the one with most room */
+                    storage?: string;
+                    /** @description swap in MB */
+                    swap?: number | null;
+                    /** @description system disk in GB; default by family */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core; default 1 */
+                    threads?: number | null;
+                    /** @description login name; default root or administrator */
+                    username?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsOrderReply"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     cancelTask: {
         parameters: {
             query?: never;
@@ -2968,6 +3529,42 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsTask"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description 8 to 128 characters */
+                    newPassword: string;
+                    /** @description the present one */
+                    password: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: string;
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -3957,6 +4554,40 @@ export interface operations {
             };
         };
     };
+    disableSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description one's own */
+                    password: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     downloadOs: {
         parameters: {
             query?: never;
@@ -4047,6 +4678,64 @@ export interface operations {
                         /** @description absent when there are none */
                         warnings?: string[];
                     };
+                };
+            };
+        };
+    };
+    enableSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description what the app shows now */
+                    code: string;
+                    /** @description one's own */
+                    password: string;
+                    /** @description of newSecondFactor */
+                    secret: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    events: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description server-sent events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
         };
@@ -4296,6 +4985,38 @@ export interface operations {
             };
         };
     };
+    getAuditByPage: {
+        parameters: {
+            query?: {
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAdminAuditRecord"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     getConfiguretemplateByPage: {
         parameters: {
             query?: {
@@ -4379,6 +5100,69 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsShortListOfAmsVM"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getHypervisorKinds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminHypervisorKind"][];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getModelArguments: {
+        parameters: {
+            query?: {
+                /** @description CPU type of the order; default kvm64 */
+                cpu?: string;
+                /** @description CPU model */
+                cpuModel?: number;
+                /** @description the order hides the hypervisor */
+                devirtualization?: boolean;
+                /** @description ids of SMBIOS tables, with commas */
+                smbios?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminModelArguments"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -4578,6 +5362,93 @@ export interface operations {
             };
         };
     };
+    getNodeResources: {
+        parameters: {
+            query: {
+                /** @description node */
+                nodeId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminNodeResources"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getOverview: {
+        parameters: {
+            query?: {
+                /** @description minutes east of UTC; default 0 */
+                offset?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminOverview"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getPlacementConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminPlacementConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     getPveNodeInterfaces: {
         parameters: {
             query: {
@@ -4632,6 +5503,33 @@ export interface operations {
                         data?: ({
                             [key: string]: unknown;
                         } | null)[];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    getSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminSession"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -5241,7 +6139,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": {
                     /** @description region */
@@ -5254,17 +6152,21 @@ export interface operations {
                     controllerTlsPin?: string;
                     /** @description https URL of the node's daemon; default: host and controllerPort, where that or controllerSecret is sent */
                     controllerUrl?: string;
-                    /** @description host name or address */
-                    host: string;
+                    /** @description host name or address; required but for libvirt on the broker's own machine */
+                    host?: string;
                     /** @description name for people */
                     name?: string;
                     /** @description node in the cluster; default: the one that answers */
                     nodeName?: string;
                     /** @description driver; default pve */
                     nodeType?: string;
+                    /** @description further options of the driver, see getHypervisorKinds */
+                    options?: {
+                        [key: string]: string;
+                    };
                     /** @description password; or tokenId and tokenSecret */
                     password?: string;
-                    /** @description default 8006 */
+                    /** @description default: the driver's, 8006 for pve */
                     port?: number;
                     /** @description default pam */
                     realm?: string;
@@ -5276,11 +6178,13 @@ export interface operations {
                     sshUsername?: string;
                     /** @description 0 in use (default), other: disabled */
                     status?: number;
+                    /** @description SHA-256 of the hypervisor's certificate, or of its SSH host key; default: learnt now */
+                    tlsPin?: string;
                     /** @description user@realm!name */
                     tokenId?: string;
                     /** @description the token's secret */
                     tokenSecret?: string;
-                    /** @description account, with password */
+                    /** @description account, with password; the SSH user for libvirt */
                     username?: string;
                 };
             };
@@ -5368,6 +6272,8 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
+                    /** @description of the second factor, where the account has one */
+                    code?: string;
                     password: string;
                     username: string;
                 };
@@ -5384,6 +6290,33 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    newSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminSecondFactor"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -6799,6 +7732,10 @@ export interface operations {
                     name?: string | null;
                     /** @description the hypervisor's own: can't be changed */
                     nodeName?: string;
+                    /** @description further options of the driver, see getHypervisorKinds */
+                    options?: {
+                        [key: string]: string;
+                    };
                     password?: string;
                     port?: number;
                     realm?: string;
@@ -6807,6 +7744,8 @@ export interface operations {
                     sshUsername?: string | null;
                     /** @description 0 in use, 2 disabled; 1 (offline) is observed and changes nothing */
                     status?: number | null;
+                    /** @description SHA-256 of the hypervisor's certificate or SSH host key; default: as it is */
+                    tlsPin?: string;
                     /** @description user@realm!name; needs tokenSecret where it changes */
                     tokenId?: string;
                     tokenSecret?: string;
@@ -6861,6 +7800,10 @@ export interface operations {
                     name?: string | null;
                     /** @description the hypervisor's own: can't be changed */
                     nodeName?: string;
+                    /** @description further options of the driver, see getHypervisorKinds */
+                    options?: {
+                        [key: string]: string;
+                    };
                     password?: string;
                     port?: number;
                     realm?: string;
@@ -6869,6 +7812,8 @@ export interface operations {
                     sshUsername?: string | null;
                     /** @description 0 in use, 2 disabled; 1 (offline) is observed and changes nothing */
                     status?: number | null;
+                    /** @description SHA-256 of the hypervisor's certificate or SSH host key; default: as it is */
+                    tlsPin?: string;
                     /** @description user@realm!name; needs tokenSecret where it changes */
                     tokenId?: string;
                     tokenSecret?: string;
@@ -6981,6 +7926,82 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updatePlacementConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description virtual CPUs in percent of the node's */
+                    cpuPercent?: number | null;
+                    /** @description disks in percent of the storage's size */
+                    diskPercent?: number | null;
+                    /** @description memory in percent of the node's */
+                    memoryPercent?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminPlacementConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updatePlacementConfigPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description virtual CPUs in percent of the node's */
+                    cpuPercent?: number | null;
+                    /** @description disks in percent of the storage's size */
+                    diskPercent?: number | null;
+                    /** @description memory in percent of the node's */
+                    memoryPercent?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminPlacementConfig"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];

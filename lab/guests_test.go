@@ -3,13 +3,16 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"gantry/lab"
+	"gantry/lab/fault"
 	"gantry/lab/machine"
 	"gantry/lab/machine/memory"
 )
@@ -134,6 +137,50 @@ func TestPendingChangesWaitForTheStop(t *testing.T) {
 	c.must(c.task("POST", "/nodes/pve1/qemu/100/status/stop"), "OK")
 	if conf := show("current", "1"); conf["cores"] != 2.0 || conf["memory"] != "256" || conf["vmgenid"] != nil {
 		t.Errorf("after the stop: %v", conf)
+	}
+}
+
+// A task that fails between writing a change and applying it leaves the change pending, as PVE does, for the next change or start. No
+// volume is forgotten.
+func TestChangesThatWereWrittenButNotApplied(t *testing.T) {
+	running := startLab(t, lab.Config{})
+	c := newClient(t, running)
+	c.must(c.task("POST", "/nodes/pve1/qemu", "vmid", "100", "scsi0", "data:1"), "OK")
+	volume := func(number int) string { return fmt.Sprintf("data:100/vm-100-disk-%d.raw", number) }
+	for _, fact := range []struct {
+		scsi0, end  string
+		now, coming string   // scsi0 in force, and with pending changes
+		unused      []string // sorted
+	}{
+		{"data:1", "no luck", volume(0), volume(1), nil},
+		{"data:1", "no luck", volume(0), volume(2), []string{volume(1)}},
+		{volume(1), "no luck", volume(0), volume(1), []string{volume(2)}},
+		{volume(0), "OK", volume(0), volume(0), []string{volume(1), volume(2)}},
+		{volume(2), "no luck", volume(0), volume(2), []string{volume(1)}},
+		{volume(2), "OK", volume(2), volume(2), []string{volume(0), volume(1)}},
+	} {
+		if fact.end != "OK" {
+			running.Faults().AddTask(fault.TaskRule{Type: "qmconfig", Times: 1, Step: "apply", Error: fact.end})
+		}
+		c.must(c.task("POST", "/nodes/pve1/qemu/100/config", "scsi0", fact.scsi0), fact.end)
+		now, _ := c.ok("GET", "/nodes/pve1/qemu/100/config", "current", "1").(map[string]any)
+		coming, _ := c.ok("GET", "/nodes/pve1/qemu/100/config").(map[string]any)
+		var unused []string
+		for key, value := range now {
+			if text, _ := value.(string); strings.HasPrefix(key, "unused") {
+				unused = append(unused, text)
+			}
+		}
+		slices.Sort(unused)
+		file := func(conf map[string]any) string {
+			text, _ := conf["scsi0"].(string)
+			name, _, _ := strings.Cut(text, ",")
+			return name
+		}
+		if file(now) != fact.now || file(coming) != fact.coming || !slices.Equal(unused, fact.unused) {
+			t.Errorf("after scsi0=%s: it is %s, to come is %s, unused are %v; want %s, %s, %v",
+				fact.scsi0, file(now), file(coming), unused, fact.now, fact.coming, fact.unused)
+		}
 	}
 }
 

@@ -134,6 +134,7 @@ func (g *Guest) Edit(edit func(conf *guestconf.Config) error) error {
 	if err := edit(changed); err != nil {
 		return err
 	}
+	changed.DropUsed()
 	if err := replaceFile(g.cluster.confFile(g.Node, g.VMID), []byte(changed.Render())); err != nil {
 		return fmt.Errorf("write the guest's configuration: %w", err)
 	}

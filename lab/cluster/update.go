@@ -169,7 +169,7 @@ func (g *Guest) stage(conf *guestconf.Config, set map[string]string, update Upda
 		deleted = append(deleted, "lock")
 	}
 	for _, key := range deleted {
-		delete(conf.Pending, key)
+		g.giveUpPending(conf, key, "")
 		if _, set := conf.Values[key]; set {
 			conf.PendingDelete[key] = update.Force
 		}
@@ -180,9 +180,24 @@ func (g *Guest) stage(conf *guestconf.Config, set map[string]string, update Upda
 	}
 	for key, value := range set {
 		delete(conf.PendingDelete, key)
+		g.giveUpPending(conf, key, value)
 		conf.Pending[key] = value
 	}
 	return nil
+}
+
+// giveUpPending forgets a pending value that another one is about to take the place of. A volume that only it named becomes unused
+// (qemu-server: vmconfig_register_unused_drive).
+func (g *Guest) giveUpPending(conf *guestconf.Config, key, value string) {
+	old, pending := conf.Pending[key]
+	delete(conf.Pending, key)
+	if !pending || old == value || !guestconf.IsDrive(key) {
+		return
+	}
+	drive := guestconf.ParseDrive(key, old)
+	if drive.HasVolume() && !drive.IsCDROM() && g.owns(drive.File) {
+		conf.Values.AddUnused(drive.File)
+	}
 }
 
 // hotplug are options that a running guest takes at once.
@@ -225,7 +240,6 @@ func (g *Guest) applyPending(ctx context.Context, running bool) error {
 			}
 			conf.Values[key] = value
 			delete(conf.Pending, key)
-			dropUnused(conf, key, value)
 		}
 		return nil
 	})
@@ -263,19 +277,6 @@ func detach(conf *guestconf.Config, key string, force bool) (destroy []string) {
 	}
 	conf.Values.AddUnused(drive.File)
 	return nil
-}
-
-// dropUnused removes the unusedN entry of a volume that is attached again.
-func dropUnused(conf *guestconf.Config, key, value string) {
-	if !guestconf.IsDrive(key) {
-		return
-	}
-	file := guestconf.ParseDrive(key, value).File
-	for _, unused := range conf.Values.Unused() {
-		if conf.Values[unused] == file {
-			delete(conf.Values, unused)
-		}
-	}
 }
 
 // ApplyTask is POST config: the same in a task.

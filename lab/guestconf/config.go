@@ -151,6 +151,21 @@ func (c *Config) Effective() Section {
 	return values
 }
 
+// DropUsed removes each unusedN whose volume is that of a drive, now or by a pending change. PVE does so whenever it writes the file.
+func (c *Config) DropUsed() {
+	used := map[string]bool{}
+	for _, section := range []Section{c.Values, c.Pending} {
+		for _, key := range section.Drives() {
+			used[ParseDrive(key, section[key]).File] = true
+		}
+	}
+	for _, key := range c.Values.Unused() {
+		if used[c.Values[key]] {
+			delete(c.Values, key)
+		}
+	}
+}
+
 var driveKey = regexp.MustCompile(`^(ide[0-3]|sata[0-5]|scsi([12]?\d|30)|virtio(\d|1[0-5])|efidisk0|tpmstate0)$`)
 
 // IsDrive tells whether the option names a drive.

@@ -49,7 +49,7 @@ func (d *driver) ReplaceDisk(ctx context.Context, ref hypervisor.GuestRef, spec 
 	return d.configure(ctx, guest, diskOptions(spec.Key, newDrive(spec)))
 }
 
-// AttachVolume takes three requests. PVE takes the volume out of its unusedN by itself.
+// AttachVolume takes three requests, and one more for a volume that is not detached. PVE takes the volume out of its unusedN by itself.
 func (d *driver) AttachVolume(ctx context.Context, ref hypervisor.GuestRef, volume string, spec hypervisor.DiskSpec) (hypervisor.Operation, error) {
 	if err := hypervisor.CheckVolume(volume); err != nil {
 		return hypervisor.Operation{}, err
@@ -61,13 +61,30 @@ func (d *driver) AttachVolume(ctx context.Context, ref hypervisor.GuestRef, volu
 	if err != nil {
 		return hypervisor.Operation{}, err
 	}
-	if disk, found := guest.disk(spec.Key); found && disk.Volume == volume {
-		return hypervisor.Operation{}, nil
-	}
 	if _, found := guest.config.detached()[volume]; !found {
-		return hypervisor.Operation{}, broker.Errorf(broker.NotFound, "guest %d has no detached volume %q", ref.ID, volume)
+		inForce, _ := guest.disk(spec.Key)
+		coming, err := d.afterStart(ctx, ref, spec.Key)
+		switch {
+		case err != nil:
+			return hypervisor.Operation{}, err
+		case inForce.Volume != volume && coming != volume:
+			return hypervisor.Operation{}, broker.Errorf(broker.NotFound, "guest %d has no detached volume %q", ref.ID, volume)
+		case inForce.Volume == coming:
+			return hypervisor.Operation{}, nil
+		}
 	}
 	return d.configure(ctx, guest, diskOptions(spec.Key, driveOptions(properties{{"", volume}}, spec.IO).String()))
+}
+
+// afterStart gives the volume that a disk of a guest that is off will have when the guest is started. It is not the one in force after
+// a task that failed, or died, between writing a change and applying it: PVE leaves such a change pending, and the next start applies it.
+func (d *driver) afterStart(ctx context.Context, ref hypervisor.GuestRef, key string) (string, error) {
+	guest, err := d.own(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	disk, _ := guest.disk(key)
+	return disk.Volume, nil
 }
 
 // diskOptions sets a disk; a system disk is booted from, which a guest made without one does not do yet.

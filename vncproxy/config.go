@@ -46,6 +46,8 @@ type Config struct {
 	RedeemTimeout time.Duration `yaml:"redeem_timeout" koanf:"redeem_timeout"`
 	// ConnectTimeout bounds dialling the target and its RFB opening, and again the browser's RFB opening.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" koanf:"connect_timeout"`
+	// PasswordTimeout is how long somebody may take to type the password of a console that has one.
+	PasswordTimeout time.Duration `yaml:"password_timeout" koanf:"password_timeout"`
 	// IdleTimeout ends a console without a key press or pointer movement for so long.
 	IdleTimeout time.Duration `yaml:"idle_timeout" koanf:"idle_timeout"`
 	// StallTimeout ends a console whose browser or target takes no data for so long.
@@ -72,6 +74,7 @@ func DefaultConfig() Config {
 		MaxSessionsPerClient: 64,
 		RedeemTimeout:        30 * time.Second,
 		ConnectTimeout:       10 * time.Second,
+		PasswordTimeout:      time.Minute,
 		IdleTimeout:          30 * time.Minute,
 		StallTimeout:         30 * time.Second,
 		PingInterval:         30 * time.Second,
@@ -119,7 +122,7 @@ func (c Config) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"redeem_timeout", c.RedeemTimeout}, {"connect_timeout", c.ConnectTimeout}, {"idle_timeout", c.IdleTimeout},
+		{"redeem_timeout", c.RedeemTimeout}, {"connect_timeout", c.ConnectTimeout}, {"password_timeout", c.PasswordTimeout}, {"idle_timeout", c.IdleTimeout},
 		{"stall_timeout", c.StallTimeout}, {"ping_interval", c.PingInterval}, {"check_interval", c.CheckInterval},
 		{"shutdown_timeout", c.ShutdownTimeout},
 	} {

@@ -60,6 +60,10 @@ func targetLost(err error) *consoleapi.Refusal {
 // browserFailure says why a console ended on the browser's side.
 func browserFailure(err error) *consoleapi.Refusal {
 	reason := reasonBrowserLeft
+	var refused *rfb.RefusedError
+	if errors.As(err, &refused) {
+		return &consoleapi.Refusal{Reason: consoleapi.ReasonWrongPassword}
+	}
 	if errors.Is(err, errTextFrame) || errors.Is(err, rfb.ErrProtocol) {
 		reason = consoleapi.ReasonProtocol
 	}

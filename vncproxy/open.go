@@ -155,10 +155,14 @@ func (p *Proxy) connect(s *session, to grant) *consoleapi.Refusal {
 		}
 		return targetFailure(err)
 	}
-	ctx, cancel := context.WithTimeout(p.stopping, p.config.ConnectTimeout)
+	letIn, patience := func() error { return rfb.Serve(s.browser) }, p.config.ConnectTimeout
+	if to.ViewerPassword != "" {
+		letIn, patience = func() error { return rfb.ServeAsking(s.browser, to.ViewerPassword) }, p.config.PasswordTimeout
+	}
+	ctx, cancel := context.WithTimeout(p.stopping, patience)
 	defer cancel()
 	drop := func() { _ = s.browser.conn.CloseNow() } // fails only when it is closed already
-	if err := bounded(ctx, drop, func() error { return rfb.Serve(s.browser) }); err != nil {
+	if err := bounded(ctx, drop, letIn); err != nil {
 		s.target.close()
 		return browserFailure(err)
 	}

@@ -71,6 +71,8 @@ type Target struct {
 	Subprotocol string `json:"subprotocol,omitempty"`
 	// VNCPassword answers the VNC authentication challenge; only its first 8 bytes count (RFC 6143 §7.2.2).
 	VNCPassword string `json:"vncPassword,omitempty"`
+	// ViewerPassword is what the proxy itself asks the browser for; empty = nothing. Of it, too, only the first 8 bytes count.
+	ViewerPassword string `json:"viewerPassword,omitempty"`
 
 	// VMID is Gantry's id of the virtual machine and VMLabel its name for people.
 	VMID    int64  `json:"vmID"`

@@ -32,6 +32,7 @@ const (
 	ReasonShuttingDown      Reason = "shutting_down"
 	ReasonBrokerUnreachable Reason = "broker_unreachable"
 	ReasonProtocol          Reason = "protocol" // the browser broke the protocol
+	ReasonWrongPassword     Reason = "wrong_password"
 )
 
 // known lists every reason with its close code and English text. Codes are of the range that RFC 6455 §7.4.2 leaves to
@@ -46,6 +47,7 @@ var known = map[Reason]struct {
 	ReasonWrongAddress:      {4004, "this console link was made for another network address"},
 	ReasonSessionOver:       {4005, "the console session has reached its time limit"},
 	ReasonEndedByAdmin:      {4006, "the console session was ended by the operator"},
+	ReasonWrongPassword:     {4007, "the console's password is wrong"},
 	ReasonGuestOff:          {4010, "the virtual machine is switched off"},
 	ReasonGuestGone:         {4011, "the virtual machine does not exist any more"},
 	ReasonGuestBusy:         {4012, "the virtual machine is busy with a task"},

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -55,7 +54,7 @@ type option func(*api.Config)
 
 func open(t testing.TB, options ...option) *fixture {
 	t.Helper()
-	folder := t.TempDir()
+	folder, installed := installation(t)
 	keyring, err := secrets.Open(filepath.Join(folder, "keys"), "")
 	check(t, err)
 	opened, err := store.Open(t.Context(), store.Config{DSN: "sqlite:" + filepath.Join(folder, "gantry.db"), Secrets: keyring})
@@ -77,7 +76,7 @@ func open(t testing.TB, options ...option) *fixture {
 	f.handler, err = api.New(config)
 	check(t, err)
 	t.Cleanup(func() { check(t, f.handler.Close(context.Background())) })
-	f.logIn(t)
+	f.username, f.password, f.token, f.keyID, f.basic = installed.username, installed.password, installed.token, installed.keyID, installed.basic
 	return f
 }
 
@@ -86,22 +85,6 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (f *fixture) logIn(t testing.TB) {
-	t.Helper()
-	username, password, created, err := f.accounts.EnsureFirstAdmin(t.Context())
-	check(t, err)
-	if !created {
-		t.Fatal("there is an admin already")
-	}
-	f.username, f.password = username, password
-	session, err := f.accounts.Login(t.Context(), username, password, "", netip.MustParseAddr("192.0.2.99"))
-	check(t, err)
-	f.token = session.Token
-	key, secret, err := f.accounts.NewAPIKey(t.Context(), "test")
-	check(t, err)
-	f.keyID, f.basic = key.ID, basicHeader(key.AppID, secret)
 }
 
 func basicHeader(appID, secret string) string {

@@ -20,7 +20,7 @@ func (f *Fleet) ConsoleTarget(ctx context.Context, vmID int64) (consoleapi.Targe
 		return consoleapi.Target{}, err
 	}
 	target := consoleapi.Target{
-		Network: opened.Network, Address: opened.Address, Header: opened.Header, VNCPassword: opened.Password,
+		Network: opened.Network, Address: opened.Address, Header: opened.Header, VNCPassword: opened.Password, ViewerPassword: vm.ConsolePassword,
 		VMLabel: fmt.Sprintf("%s (%d)", vm.Name, vm.VMID),
 	}
 	if opened.Dial != nil {

@@ -10,6 +10,8 @@ export interface Ending {
 export interface Handlers {
   connected: (rfb: RFB) => void
   named: (name: string) => void
+  // The console has a password: the one typed goes to answer, or undefined to leave.
+  asked: (answer: (password: string | undefined) => void) => void
   ended: (ending: Ending) => void
 }
 
@@ -35,6 +37,12 @@ export function connect(target: HTMLElement, token: string, handlers: Handlers):
   rfb.addEventListener('connect', () => {
     wasConnected = true
     handlers.connected(rfb)
+  })
+  rfb.addEventListener('credentialsrequired', () => {
+    handlers.asked((password) => {
+      if (password === undefined) rfb.disconnect()
+      else rfb.sendCredentials({ password })
+    })
   })
   rfb.addEventListener('desktopname', (event) => {
     handlers.named(event.detail.name)

@@ -23,6 +23,8 @@ const reconnect = element('reconnect', HTMLButtonElement)
 const tools = ['keyboard', 'ctrl-alt-del', 'paste'].map((id) => element(id, HTMLButtonElement))
 const pasteDialog = element('paste-dialog', HTMLDialogElement)
 const pasteText = element('paste-text', HTMLTextAreaElement)
+const passwordDialog = element('password-dialog', HTMLDialogElement)
+const passwordText = element('password-text', HTMLInputElement)
 const softKeys = element('soft-keys', HTMLTextAreaElement)
 
 let viewer: RFB | undefined
@@ -62,8 +64,23 @@ function open(): void {
     named(text) {
       if (text !== '') name(text)
     },
+    asked(answer) {
+      passwordText.value = ''
+      passwordDialog.returnValue = ''
+      passwordDialog.addEventListener(
+        'close',
+        () => {
+          answer(passwordDialog.returnValue === 'open' ? passwordText.value : undefined)
+          passwordText.value = ''
+        },
+        { once: true },
+      )
+      passwordDialog.showModal()
+      passwordText.focus()
+    },
     ended(ending) {
       viewer = undefined
+      passwordDialog.close()
       const pause = retryAfter(ending, attempt)
       if (pause === undefined || (attempt === 0 && !ending.wasConnected)) {
         showEnding(ending)
@@ -111,6 +128,9 @@ function labelAll(): void {
   label('paste-send', texts.send)
   label('paste-cancel', texts.cancel)
   label('reconnect', texts.reconnect)
+  label('password-title', texts.password)
+  label('password-open', texts.open)
+  label('password-cancel', texts.cancel)
   label('fullscreen', texts.fullscreen)
 }
 
@@ -122,6 +142,9 @@ function listen(): void {
   })
   element('keyboard', HTMLButtonElement).addEventListener('click', () => {
     softKeys.focus()
+  })
+  element('password-cancel', HTMLButtonElement).addEventListener('click', () => {
+    passwordDialog.close()
   })
   watchSoftKeys(softKeys, () => viewer)
   element('paste', HTMLButtonElement).addEventListener('click', () => {

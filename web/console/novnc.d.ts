@@ -3,6 +3,7 @@ declare module '@novnc/novnc' {
   interface RFBEvents {
     connect: CustomEvent<Record<string, never>>
     disconnect: CustomEvent<{ clean: boolean }>
+    credentialsrequired: CustomEvent<{ types: string[] }>
     desktopname: CustomEvent<{ name: string }>
     securityfailure: CustomEvent<{ status: number; reason?: string }>
   }
@@ -16,6 +17,7 @@ declare module '@novnc/novnc' {
     background: string
     addEventListener<K extends keyof RFBEvents>(type: K, listener: (event: RFBEvents[K]) => void): void
     disconnect(): void
+    sendCredentials(credentials: { password: string }): void
     focus(options?: FocusOptions): void
     sendCtrlAltDel(): void
     sendKey(keysym: number, code: string | null, down?: boolean): void

@@ -7,6 +7,8 @@ export interface Texts {
   reconnecting: string
   disconnected: string
   reconnect: string
+  password: string
+  open: string
   keyboard: string
   paste: string
   pasteHint: string
@@ -28,6 +30,8 @@ const english: Texts = {
   reconnecting: 'Connection lost, trying again…',
   disconnected: 'Disconnected',
   reconnect: 'Reconnect',
+  password: 'Password of this console',
+  open: 'Open',
   keyboard: 'Keyboard',
   paste: 'Type text',
   pasteHint: 'The text is typed into the console key by key, as on a US keyboard.',
@@ -46,6 +50,7 @@ const english: Texts = {
     4004: 'This console link was made for another network address.',
     4005: 'The console session has reached its time limit. Open the console from your control panel again.',
     4006: 'The console session was ended by the operator.',
+    4007: 'The password of this console is wrong.',
     4010: 'The virtual machine is switched off. Start it, then reconnect.',
     4011: 'The virtual machine does not exist any more.',
     4012: 'The virtual machine is busy with a task. Try again when it is done.',
@@ -72,6 +77,8 @@ const chinese: Texts = {
   reconnecting: '连接中断，正在重试…',
   disconnected: '已断开',
   reconnect: '重新连接',
+  password: '控制台密码',
+  open: '打开',
   keyboard: '键盘',
   paste: '输入文本',
   pasteHint: '文本将按美式键盘逐键输入到控制台。',
@@ -90,6 +97,7 @@ const chinese: Texts = {
     4004: '此控制台链接仅限其他网络地址使用。',
     4005: '控制台会话已达时间上限，请从控制面板重新打开控制台。',
     4006: '控制台会话已被管理员结束。',
+    4007: '控制台密码错误。',
     4010: '虚拟机已关机，请开机后重新连接。',
     4011: '虚拟机已不存在。',
     4012: '虚拟机正在执行任务，请稍后再试。',

@@ -8,7 +8,7 @@ import (
 )
 
 func (c *Calls) machineRoutes() []route.Route {
-	return append(slices.Concat(c.machineEndRoutes(), c.placementRoutes(), c.planRoutes(), c.cpuModelRoutes(), c.smbiosRoutes(), c.modelGroupRoutes()), []route.Route{
+	return append(slices.Concat(c.machineEndRoutes(), c.machineChangeRoutes(), c.placementRoutes(), c.planRoutes(), c.cpuModelRoutes(), c.smbiosRoutes(), c.modelGroupRoutes()), []route.Route{
 		route.Of(route.Route{
 			Methods: post, Path: "/{adminPath}/createVm", Auth: route.Admin, Name: "createVm", Group: "vm", Audit: true,
 			Summary: "Orders a machine. The answer comes as soon as everything is reserved; the task goes on.",

@@ -16,6 +16,10 @@ type Orders interface {
 	PlaceAnywhere(ctx context.Context, request broker.OrderRequest, actor broker.Actor) (*broker.VM, *broker.Task, error)
 	Power(ctx context.Context, vm int64, action broker.PowerAction, actor broker.Actor) (*broker.Task, error)
 	Reinstall(ctx context.Context, request broker.ReinstallRequest, actor broker.Actor) (*broker.Task, error)
+	ResetPassword(ctx context.Context, vm int64, password string, actor broker.Actor) (*broker.Task, error)
+	SetConsolePassword(ctx context.Context, vm int64, password string) error
+	// Resize gives no task where the hypervisor has nothing to do, and pending where part of it waits for the next start.
+	Resize(ctx context.Context, request broker.ResizeRequest, actor broker.Actor) (task *broker.Task, pending bool, err error)
 	Delete(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
 	Destroy(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
 	Restore(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)

@@ -21,7 +21,7 @@ type Calls struct {
 func (c *Calls) Routes() []route.Route {
 	get, post, put := []string{http.MethodGet}, []string{http.MethodPost}, []string{http.MethodPut, http.MethodPost}
 	erase := []string{http.MethodDelete, http.MethodPut, http.MethodPost}
-	return append(slices.Concat(c.resourceRoutes(), c.placementRoutes(), c.machineListRoutes(), c.machineEndRoutes()), []route.Route{
+	return append(slices.Concat(c.resourceRoutes(), c.placementRoutes(), c.machineListRoutes(), c.machineEndRoutes(), c.machineChangeRoutes()), []route.Route{
 		route.Of(route.Route{
 			Methods: get, Path: "/api/v1/status", Auth: route.APIKey, Name: "status", Group: "billing",
 			Summary: "Tells that address and key are right.",

@@ -21,6 +21,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/{node}/updateVncPassword": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets the password that consoles ask for which are opened from now on. */
+        put: operations["updateVncPassword"];
+        /** Sets the password that consoles ask for which are opened from now on. */
+        post: operations["updateVncPasswordPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/activeOsByOnline": {
         parameters: {
             query?: never;
@@ -1909,6 +1927,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/updateVm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes a machine's hardware; disks only grow. An undone task leaves all as it was, but for disks that grew already. */
+        put: operations["updateVm"];
+        /** Changes a machine's hardware; disks only grow. An undone task leaves all as it was, but for disks that grew already. */
+        post: operations["updateVmPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/updateVmConfig/renewal": {
         parameters: {
             query?: never;
@@ -1921,6 +1957,24 @@ export interface paths {
         put: operations["renewal"];
         /** Sets when a machine expires; an expired one is lifted and, if it ran until then, started. */
         post: operations["renewalPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/updateVmConfig/restPassword": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets a machine's login password: in the running guest by its agent, else by cloud-init and a restart. */
+        put: operations["restPassword"];
+        /** Sets a machine's login password: in the running guest by its agent, else by cloud-init and a restart. */
+        post: operations["restPasswordPost"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2818,6 +2872,88 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsShortListOfmapstringstring"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVncPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description driver, e.g. pve */
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description printable ASCII; VNC looks at the first 8 characters only. Required unless remove is set */
+                    password?: string;
+                    /** @description let the console ask for nothing again; Gantry's own */
+                    remove?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVncPasswordPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description driver, e.g. pve */
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description printable ASCII; VNC looks at the first 8 characters only. Required unless remove is set */
+                    password?: string;
+                    /** @description let the console ask for nothing again; Gantry's own */
+                    remove?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -8134,6 +8270,188 @@ export interface operations {
             };
         };
     };
+    updateVm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description network limit in Mbps; 0 = unlimited */
+                    bandwidth?: number | null;
+                    /** @description disk limit in MB/s for reading and for writing; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description plan: what it sets goes before the other fields, but shrinks no disk */
+                    configureTemplateId?: number | null;
+                    /** @description cores a socket */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType */
+                    cpu?: string;
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number, which must be there; disks only grow
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest */
+                    devirtualization?: boolean | null;
+                    /** @description traffic quota in GB; 0 = unlimited */
+                    flowLimit?: number | null;
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description read operations a second; 0 = unlimited */
+                    iopsRd?: number | null;
+                    /** @description the same in bursts */
+                    iopsRdMax?: number | null;
+                    /** @description write operations a second; 0 = unlimited */
+                    iopsWr?: number | null;
+                    /** @description the same in bursts */
+                    iopsWrMax?: number | null;
+                    /** @description read limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsRd?: number | null;
+                    /** @description the same in bursts */
+                    mbpsRdMax?: number | null;
+                    /** @description write limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsWr?: number | null;
+                    /** @description the same in bursts */
+                    mbpsWrMax?: number | null;
+                    /** @description memory in MB */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel; 0 = none */
+                    modelGroup?: number | null;
+                    /** @description start with the node */
+                    onBoot?: boolean | null;
+                    /** @description stop and start a running machine where CPU or memory change; else that waits for its next start. Gantry's own */
+                    restart?: boolean;
+                    /** @description CPU sockets */
+                    sockets?: number | null;
+                    /** @description system disk in GB; disks only grow */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core */
+                    threads?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"] | null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateVmPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description network limit in Mbps; 0 = unlimited */
+                    bandwidth?: number | null;
+                    /** @description disk limit in MB/s for reading and for writing; 0 = unlimited */
+                    bwlimit?: number | null;
+                    /** @description plan: what it sets goes before the other fields, but shrinks no disk */
+                    configureTemplateId?: number | null;
+                    /** @description cores a socket */
+                    cores?: number | null;
+                    /** @description CPU type, see /api/common/cpuType */
+                    cpu?: string;
+                    /** @description CPU model; 0 = none */
+                    cpuModel?: number | null;
+                    /** @description CPU limit in percent of the cores; 0, or 100 and more = unlimited */
+                    cpuUnits?: number | null;
+                    /**
+                     * @description data disks by number, which must be there; disks only grow
+                     * @example {
+                     *       "1": 40
+                     *     }
+                     */
+                    dataDisk?: {
+                        [key: string]: number | string | Record<string, never>;
+                    } | null;
+                    /** @description hide the hypervisor from the guest */
+                    devirtualization?: boolean | null;
+                    /** @description traffic quota in GB; 0 = unlimited */
+                    flowLimit?: number | null;
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description read operations a second; 0 = unlimited */
+                    iopsRd?: number | null;
+                    /** @description the same in bursts */
+                    iopsRdMax?: number | null;
+                    /** @description write operations a second; 0 = unlimited */
+                    iopsWr?: number | null;
+                    /** @description the same in bursts */
+                    iopsWrMax?: number | null;
+                    /** @description read limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsRd?: number | null;
+                    /** @description the same in bursts */
+                    mbpsRdMax?: number | null;
+                    /** @description write limit of the system disk in MB/s; 0 = unlimited */
+                    mbpsWr?: number | null;
+                    /** @description the same in bursts */
+                    mbpsWrMax?: number | null;
+                    /** @description memory in MB */
+                    memory?: number | null;
+                    /** @description model group, goes before cpuModel; 0 = none */
+                    modelGroup?: number | null;
+                    /** @description start with the node */
+                    onBoot?: boolean | null;
+                    /** @description stop and start a running machine where CPU or memory change; else that waits for its next start. Gantry's own */
+                    restart?: boolean;
+                    /** @description CPU sockets */
+                    sockets?: number | null;
+                    /** @description system disk in GB; disks only grow */
+                    systemDiskSize?: number | null;
+                    /** @description threads a core */
+                    threads?: number | null;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"] | null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     renewal: {
         parameters: {
             query?: never;
@@ -8198,6 +8516,78 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    restPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description 5 to 128 printable ASCII characters */
+                    newPassword: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    restPasswordPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description the machine's id; not its VMID */
+                    hostId: number;
+                    /** @description 5 to 128 printable ASCII characters */
+                    newPassword: string;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];

@@ -64,7 +64,7 @@ type Driver interface {
 	ReplaceDisk(ctx context.Context, ref GuestRef, spec DiskSpec) (Operation, error)
 	// AttachVolume makes a detached volume of the guest the disk spec.Key, with spec's limits; the volume that was there is kept,
 	// detached. The guest must be off (Conflict). NotFound when the guest has no such volume; empty Operation when it is that disk
-	// already. Only Key and IO of spec count.
+	// already, and stays it at the next start: a change of the disk that failed halfway is taken back. Only Key and IO of spec count.
 	AttachVolume(ctx context.Context, ref GuestRef, volume string, spec DiskSpec) (Operation, error)
 	// DeleteVolume destroys a detached volume of the guest; one that is gone already is no error, one in use is Conflict.
 	DeleteVolume(ctx context.Context, ref GuestRef, volume string) error

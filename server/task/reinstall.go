@@ -197,7 +197,7 @@ func (w *Workflows) replaceDisks(ctx context.Context, run *Run) (Outcome, error)
 			continue
 		}
 		if key == hypervisor.SystemDisk && state.ByDaemon {
-			return w.replaceByDaemon(ctx, run, subject, state, guest)
+			return w.replaceByDaemon(ctx, run, subject, state)
 		}
 		return wait(subject.driver.ReplaceDisk(ctx, subject.ref, w.freshDisk(subject.vm, state, key)))
 	}
@@ -214,7 +214,7 @@ func (w *Workflows) freshDisk(vm *broker.VM, state reinstallState, key string) h
 }
 
 // replaceByDaemon imports beside the old disk, then swaps them.
-func (w *Workflows) replaceByDaemon(ctx context.Context, run *Run, subject *subject, state reinstallState, guest hypervisor.Guest) (Outcome, error) {
+func (w *Workflows) replaceByDaemon(ctx context.Context, run *Run, subject *subject, state reinstallState) (Outcome, error) {
 	daemon, err := w.hypervisors.Daemon(ctx, subject.vm.NodeID)
 	if err != nil {
 		return Outcome{}, err
@@ -226,7 +226,7 @@ func (w *Workflows) replaceByDaemon(ctx context.Context, run *Run, subject *subj
 	if err != nil {
 		return Outcome{}, err
 	}
-	if operation.VolumeID == "" || !slices.Contains(guest.Detached, operation.VolumeID) {
+	if operation.VolumeID == "" {
 		return Outcome{Wait: fleet.DaemonOperation(operation.ID)}, nil
 	}
 	return wait(subject.driver.AttachVolume(ctx, subject.ref, operation.VolumeID, systemDisk(subject.vm, "")))
@@ -257,15 +257,19 @@ func (w *Workflows) restoreDisks(ctx context.Context, run *Run) (Outcome, error)
 	}
 	for _, key := range replacedDisks(subject.vm, state.ResetDataDisks) {
 		old := state.Old[key]
-		if old == "" || volumeOf(guest, key) == old {
+		inPlace := volumeOf(guest, key) == old
+		if old == "" || inPlace && guest.Power != hypervisor.PowerStopped {
 			continue
 		}
+		// Where the old volume is in place, too: a change that failed halfway could come into force at the next start.
 		spec := w.freshDisk(subject.vm, state, key)
 		operation, err := subject.driver.AttachVolume(ctx, subject.ref, old, hypervisor.DiskSpec{Key: key, IO: spec.IO})
-		if err == nil && operation.Done() {
+		switch {
+		case err != nil || !operation.Done():
+			return wait(operation, err)
+		case !inPlace:
 			return Outcome{After: 100 * time.Millisecond}, nil
 		}
-		return wait(operation, err)
 	}
 	for _, volume := range guest.Detached {
 		if slices.Contains(state.Owned, volume) {

@@ -51,6 +51,9 @@ type Subject struct {
 	OpenUnreachable func(t *testing.T) hypervisor.Driver
 	// Faults make the next call to the hypervisor go wrong.
 	Faults Faults
+	// Foreign makes a guest that is off, as others make them: with one disk in Storage, one NIC, 128 MB, 1 core, and no trace of Gantry. The
+	// test takes it away.
+	Foreign func(t *testing.T) hypervisor.GuestRef
 	// StaleCreate leaves the remains of a create that died with its node and returns the operation that made it.
 	StaleCreate func(t *testing.T, d hypervisor.Driver, spec hypervisor.GuestSpec) hypervisor.Operation
 	// Startable changes a spec so that its guest can be started on the subject's machine and its system answers the power buttons, for
@@ -114,6 +117,7 @@ func RunGroups(t *testing.T, subject Subject, groups ...string) {
 		{"replace disk", testReplaceDisk}, {"configure", testConfigure}, {"delete", testDelete}, {"foreign guest", testForeign},
 		{"missing guest", testMissing}, {"bad input", testBadInput}, {"operations", testOperations}, {"images", testImages},
 		{"console", testConsole}, {"display", testDisplay}, {"failures", testFailures}, {"stale create", testStaleCreate},
+		{"adoption", testAdoption},
 	} {
 		if len(groups) == 0 || slices.Contains(groups, group.name) {
 			t.Run(group.name, func(t *testing.T) { group.run(t, s) })

@@ -156,8 +156,8 @@ func (d *driver) erase(ctx context.Context, g *guest) error {
 	return err
 }
 
-// DeleteGuest removes the volumes that Gantry made for the guest, and the domain last. Volumes of a guest that was taken over are kept:
-// nothing says that nobody else uses them.
+// DeleteGuest removes the volumes that Gantry made for the guest, and the domain last. Volumes of a guest that was taken over are kept
+// unless ClaimDisks was called: nothing else says that nobody uses them.
 func (d *driver) DeleteGuest(ctx context.Context, ref hypervisor.GuestRef) (hypervisor.Operation, error) {
 	look := func(_ context.Context, g *guest) (bool, error) {
 		if power := g.power(); power != hypervisor.PowerStopped && power != hypervisor.PowerSuspended {

@@ -36,13 +36,15 @@ type record struct {
 	Operations []recordOperation `xml:"operation"`
 }
 
-// recordVolume is a volume that Gantry made for the guest. Only these are ever deleted.
+// recordVolume is a volume that Gantry made for the guest, or was given with it. Only these are ever deleted.
 type recordVolume struct {
 	Name string `xml:"name,attr"` // pool:volume
 	// Path is empty until the volume is known to be whole.
 	Path string `xml:"path,attr,omitempty"`
 	// Seed marks a cloud-init drive, which is not a disk.
 	Seed bool `xml:"seed,attr,omitempty"`
+	// Claimed marks a volume of a guest that was taken over: others made it, and the operator said that it may go with the guest.
+	Claimed bool `xml:"claimed,attr,omitempty"`
 }
 
 // recordOperation is the newest operation of its kind.

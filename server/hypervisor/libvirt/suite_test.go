@@ -240,6 +240,7 @@ func subject(t *testing.T, given map[string]string, pin string) hypertest.Subjec
 		Inspect: func(t *testing.T, id int) hypervisor.GuestSpec { return inspect(t, d, id) },
 		Volumes: func(t *testing.T, id int) []string { return guestVolumes(t, d, id) },
 		Refresh: func(*testing.T) {},
+		Foreign: func(t *testing.T) hypervisor.GuestRef { return foreign(t, d) },
 		Startable: func(_ *testing.T, _ hypervisor.Driver, spec *hypervisor.GuestSpec) {
 			spec.Disks[0].SizeBytes, spec.Disks[0].ImportFrom = 0, volume
 			spec.Limits.CPUPercent, spec.NICs[0].RateMbps = broker.Unlimited, broker.Unlimited

@@ -201,10 +201,11 @@ func (d *driver) makeVolume(ctx context.Context, where storage, name string, siz
 }
 
 // deleteVolume removes one of the guest's own volumes; one that is gone, or whose pool is gone, is no error. Nothing but what carries
-// the guest's own name is ever sent.
+// the guest's own name, or was claimed for it, is ever sent.
 func (d *driver) deleteVolume(ctx context.Context, g *guest, name string) error {
 	_, file, _ := strings.Cut(name, ":")
-	if !strings.HasPrefix(file, volumePrefix(g.id, g.owner())) {
+	noted := g.record.volume(name)
+	if !strings.HasPrefix(file, volumePrefix(g.id, g.owner())) && (noted == nil || !noted.Claimed) {
 		return broker.Errorf(broker.Conflict, "volume %s is not one that was made for guest %d", name, g.id)
 	}
 	volume, err := d.findVolume(ctx, name)

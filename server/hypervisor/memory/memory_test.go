@@ -59,6 +59,16 @@ func subject(c *memory.Cluster) hypertest.Subject {
 		},
 		Changes: func(*testing.T) int { return c.Changes() },
 		Refresh: func(*testing.T) {},
+		Foreign: func(t *testing.T) hypervisor.GuestRef {
+			ref := hypervisor.GuestRef{ID: 777, Node: "node1"}
+			if err := c.AddGuest(hypervisor.GuestSpec{
+				Ref: ref, Name: "web", Sockets: 1, Cores: 1, MemoryMB: 128, Disks: []hypervisor.DiskSpec{{Key: "scsi0", Storage: "data", SizeBytes: 1 << 30}},
+				NICs: []hypervisor.NICSpec{{MAC: "02:00:00:00:00:01", Bridge: "vmbr0"}},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return ref
+		},
 		Dial: func(t *testing.T, target hypervisor.ConsoleTarget) []byte {
 			connection, err := net.Dial(target.Network, target.Address)
 			if err != nil {

@@ -104,7 +104,7 @@ func ours(ref hypervisor.GuestRef, node string, config guestConfig, err error) (
 	if err != nil {
 		return owned{}, err
 	}
-	mark := config.owner()
+	mark := config.owner(ref.ID)
 	switch {
 	case mark == "" && config.text("lock") == "create":
 		return owned{}, broker.Errorf(broker.Locked, "guest %d is being created", ref.ID)
@@ -151,7 +151,7 @@ func (d *driver) FindGuest(ctx context.Context, ref hypervisor.GuestRef) (hyperv
 	}
 	lock := config.text("lock")
 	return hypervisor.Guest{
-		ID: ref.ID, Node: node, Name: config.text("name"), Owner: config.owner(), Power: status.power(), Lock: lock,
+		ID: ref.ID, Node: node, Name: config.text("name"), Owner: config.owner(ref.ID), Power: status.power(), Lock: lock,
 		// While it creates, PVE keeps a configuration that holds nothing but the lock; all else is written when the disks are made.
 		Incomplete: lock == "create",
 		Disks:      config.disks(), Detached: config.detachedVolumes(),
@@ -183,7 +183,7 @@ func (d *driver) ClearStaleCreate(ctx context.Context, ref hypervisor.GuestRef, 
 		return hypervisor.Operation{}, err
 	}
 	locked := config.text("lock") == "create"
-	if !locked && !config.empty() || config.owner() != "" && config.owner() != strings.ToLower(ref.Owner) {
+	if !locked && !config.empty() || config.owner(ref.ID) != "" && config.owner(ref.ID) != strings.ToLower(ref.Owner) {
 		return hypervisor.Operation{}, broker.Errorf(broker.Conflict, "guest %d is not an interrupted create", ref.ID)
 	}
 	parameters := deleteEverything()

@@ -46,11 +46,6 @@ func (c guestConfig) integer(key string, missing int) int {
 	return value
 }
 
-// owner is our mark: the uuid of smbios1, lower case; "" when there is none yet.
-func (c guestConfig) owner() string {
-	return strings.ToLower(parseProperties(c.text("smbios1")).get("uuid"))
-}
-
 var (
 	diskKey   = regexp.MustCompile(`^(ide|sata|scsi|virtio)([0-9]{1,2})$`)
 	unusedKey = regexp.MustCompile(`^unused([0-9]{1,3})$`)

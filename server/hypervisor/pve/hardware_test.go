@@ -20,7 +20,7 @@ func TestTheSystemTableIsAnOptionOfPVE(t *testing.T) {
 	if got := smbios(spec); got != "uuid="+mark+",base64=1,manufacturer=QVNVUyx1dWlkPXg=,product=Uk9H" {
 		t.Errorf("with a table: %s", got)
 	}
-	if owner := (guestConfig{"smbios1": smbios(spec)}).owner(); owner != mark {
+	if owner := (guestConfig{"smbios1": smbios(spec)}).owner(100); owner != mark {
 		t.Errorf("owner mark %q", owner)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"gantry/lab/access"
 	"gantry/lab/fault"
 	"gantry/lab/guestconf"
+	"gantry/server/broker"
 	"gantry/server/hypervisor"
 	"gantry/server/hypervisor/hypertest"
 	"gantry/server/hypervisor/pve"
@@ -173,6 +174,7 @@ func (c *cluster) subject(opener func(testing.TB) hypervisor.Driver) hypertest.S
 			return len(slices.DeleteFunc(c.requests(), func(each fault.Request) bool { return each.Method == "GET" }))
 		},
 		Refresh: func(*testing.T) { c.Faults().RefreshStatus() },
+		Foreign: func(t *testing.T) hypervisor.GuestRef { return c.foreign(t, opener(t)) },
 		Dial:    dialScreen,
 		Lock: func(t *testing.T, id int, word string) {
 			c.edit(t, id, func(conf *guestconf.Config) {
@@ -218,6 +220,34 @@ func (c *cluster) staleCreate(t *testing.T, d hypervisor.Driver, spec hypervisor
 	}
 	c.restart(t)
 	return operation
+}
+
+// foreign makes a guest without any of Gantry's traces, as an old PVE made them: not even a uuid.
+func (c *cluster) foreign(t *testing.T, d hypervisor.Driver) hypervisor.GuestRef {
+	t.Helper()
+	ref := hypervisor.GuestRef{ID: 7777, Node: "pve1", Owner: "11111111-2222-4333-8444-555555555555"}
+	operation, err := d.CreateGuest(t.Context(), hypervisor.GuestSpec{
+		Ref: ref, Name: "web", Sockets: 1, Cores: 1, MemoryMB: 128, KVM: true, OSFamily: "linux", Limits: hypervisor.Limits{CPUPercent: broker.Unlimited},
+		Disks: []hypervisor.DiskSpec{{Key: hypervisor.SystemDisk, Storage: "data", SizeBytes: 1 << 30, IO: hypervisor.UnlimitedIO()}},
+		NICs:  []hypervisor.NICSpec{{MAC: "02:00:00:00:77:01", Bridge: "vmbr0", RateMbps: broker.Unlimited}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for state := (hypervisor.OperationState{}); !state.Finished; {
+		if state, err = d.OperationState(t.Context(), operation); err != nil || state.Err != nil {
+			t.Fatal(err, state.Err)
+		}
+	}
+	c.edit(t, ref.ID, func(conf *guestconf.Config) {
+		for _, key := range []string{"smbios1", "tags", "description"} {
+			delete(conf.Values, key)
+		}
+		conf.Values["description"] = "the shop's web server\n"
+		conf.Values["tags"] = "shop"
+	})
+	ref.Owner = ""
+	return ref
 }
 
 func (c *cluster) edit(t *testing.T, id int, change func(*guestconf.Config)) {

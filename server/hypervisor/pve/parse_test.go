@@ -102,8 +102,8 @@ func TestGuestConfigs(t *testing.T) {
 	if got := config.detachedVolumes(); !slices.Equal(got, []string{"data:vm-1-disk-8", "data:vm-1-disk-9"}) {
 		t.Errorf("detached are %v", got)
 	}
-	if config.owner() != "abcdef00-0000-4000-8000-000000000001" || config.integer("cores", 0) != 2 || config.integer("sockets", 0) != 1 || config.integer("x", 7) != 7 {
-		t.Errorf("owner %s, cores %d, sockets %d", config.owner(), config.integer("cores", 0), config.integer("sockets", 0))
+	if config.owner(100) != "abcdef00-0000-4000-8000-000000000001" || config.integer("cores", 0) != 2 || config.integer("sockets", 0) != 1 || config.integer("x", 7) != 7 {
+		t.Errorf("owner %s, cores %d, sockets %d", config.owner(100), config.integer("cores", 0), config.integer("sockets", 0))
 	}
 }
 
@@ -176,7 +176,7 @@ func FuzzAnswers(f *testing.F) {
 				}
 			}
 			_ = answer.Data.detachedVolumes()
-			_ = answer.Data.owner()
+			_ = answer.Data.owner(100)
 		}
 		if lines, err := logLines(body); err == nil {
 			if share := lastPercent(lines); share < -1 || share > 1 || math.IsNaN(share) {

@@ -12,7 +12,9 @@ import (
 )
 
 func TestSecretsMoveToTheNewKey(t *testing.T) {
-	key := func(letter string) string { return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32))) }
+	key := func(letter string) string {
+		return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))
+	}
 	for name, dsn := range databases {
 		t.Run(name, func(t *testing.T) {
 			d := dsn(t)

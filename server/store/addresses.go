@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -74,7 +76,7 @@ func joined(db *gorm.DB) *gorm.DB {
 
 // InsertAddresses takes IP, State and own name servers of each address, the rest is the pool's. All or none are added.
 func (s *session) InsertAddresses(ctx context.Context, pool *broker.AddressPool, addresses []broker.Address) error {
-	return s.write(ctx, "add addresses", func(db *gorm.DB) error {
+	return s.record(ctx, "add addresses", func(db *gorm.DB) error {
 		known, err := findPool(db, pool.ID)
 		if err != nil {
 			return err
@@ -178,7 +180,7 @@ func (s *session) FindAddress(ctx context.Context, id int64) (found *broker.Addr
 // UpdateAddress changes own name servers, IP, and State between free and reserved. An address becomes used by being reserved for
 // a VM only.
 func (s *session) UpdateAddress(ctx context.Context, address *broker.Address) error {
-	return s.write(ctx, "change address", func(db *gorm.DB) error {
+	return s.record(ctx, "change address", func(db *gorm.DB) error {
 		var row addressRow
 		err := first(db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", address.ID), &row, "address", address.ID)
 		if err != nil {
@@ -209,24 +211,31 @@ func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, versio
 	if count <= 0 {
 		return nil, nil
 	}
-	err = s.write(ctx, "reserve addresses", func(db *gorm.DB) error {
-		free := func(options string) (ids []int64, err error) {
-			query := db.Model(&addressRow{}).Clauses(clause.Locking{Strength: "UPDATE", Options: options})
+	err = s.record(ctx, "reserve addresses", func(db *gorm.DB) error {
+		free := func(lock string) (ids []any, err error) {
+			condition, arguments := "node_id = ? AND version = ? AND state = ?", []any{node, version, broker.AddressFree, count}
 			if pool != 0 {
 				// By addresses_pool, which is in the order of ids.
-				query = query.Where("pool_id = ? AND state = ? AND COALESCE(node_id, 0) = ? AND COALESCE(version, 0) = ?",
-					pool, broker.AddressFree, node, version)
-			} else {
-				query = query.Where("node_id = ? AND version = ? AND state = ?", node, version, broker.AddressFree)
+				condition = "pool_id = ? AND state = ? AND COALESCE(node_id, 0) = ? AND COALESCE(version, 0) = ?"
+				arguments = []any{pool, broker.AddressFree, node, version, count}
 			}
-			err = query.Order("id").Limit(count).Pluck("id", &ids).Error
+			err = query(db, func(rows *sql.Rows) error {
+				var id int64
+				err := rows.Scan(&id)
+				ids = append(ids, id)
+				return err
+			}, "SELECT id FROM addresses WHERE "+condition+" ORDER BY id LIMIT ?"+lock, arguments...)
 			return ids, err
 		}
 		// Orders that come together pass over each other's addresses instead of queueing for the same ones.
-		ids, err := free("SKIP LOCKED")
-		if err == nil && len(ids) < count {
+		lock, passing := forUpdate(db), ""
+		if lock != "" {
+			passing = lock + " SKIP LOCKED"
+		}
+		ids, err := free(passing)
+		if err == nil && len(ids) < count && lock != "" {
 			// What was passed over may be given back yet: only who waited for it knows that there is too little.
-			ids, err = free("")
+			ids, err = free(lock)
 		}
 		if err != nil {
 			return err
@@ -238,13 +247,21 @@ func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, versio
 			}
 			return broker.Because(broker.Exhausted, reason, count)
 		}
-		err = db.Model(&addressRow{}).Where("id IN ?", ids).
-			Updates(map[string]any{"state": broker.AddressUsed, "vm_id": vm}).Error
+		these := "(?" + strings.Repeat(", ?", len(ids)-1) + ")"
+		_, err = execute(db, "UPDATE addresses SET state = ?, vm_id = ? WHERE id IN "+these, append([]any{broker.AddressUsed, vm}, ids...)...)
 		if err != nil {
 			return err
 		}
 		var rows []joinedAddress
-		if err := joined(db).Where("addresses.id IN ?", ids).Order("addresses.id").Find(&rows).Error; err != nil {
+		err = query(db, func(found *sql.Rows) error {
+			var row joinedAddress
+			err := found.Scan(&row.Row.ID, &row.Row.PoolID, &row.Row.ClusterID, &row.Row.NodeID, &row.Row.Version, &row.Row.IP, &row.Row.State,
+				&row.Row.VM, &row.Row.DNS1, &row.Row.DNS2, &row.Gateway, &row.Prefix, &row.PoolDNS1, &row.PoolDNS2)
+			rows = append(rows, row)
+			return err
+		}, `SELECT a.id, a.pool_id, a.cluster_id, a.node_id, a.version, a.ip, a.state, a.vm_id, a.dns1, a.dns2, p.gateway, p.prefix, p.dns1, p.dns2
+			FROM addresses AS a JOIN pools AS p ON p.id = a.pool_id WHERE a.id IN `+these+" ORDER BY a.id", ids...)
+		if err != nil {
 			return err
 		}
 		reserved, err = addressNouns(rows)
@@ -259,7 +276,7 @@ func (s *session) ReserveAddress(ctx context.Context, node int64, ip string, vm 
 	if err != nil {
 		return nil, broker.InvalidField("ip", "%q is not an IP address", ip)
 	}
-	err = s.write(ctx, "reserve address", func(db *gorm.DB) error {
+	err = s.record(ctx, "reserve address", func(db *gorm.DB) error {
 		wanted := parsed.Unmap().String()
 		var row addressRow
 		query := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("ip = ? AND COALESCE(node_id, 0) = ?", wanted, node)
@@ -287,7 +304,7 @@ func (s *session) ReserveAddress(ctx context.Context, node int64, ip string, vm 
 }
 
 func (s *session) ReleaseAddresses(ctx context.Context, vm int64) error {
-	return s.write(ctx, "release addresses", func(db *gorm.DB) error {
+	return s.record(ctx, "release addresses", func(db *gorm.DB) error {
 		return db.Model(&addressRow{}).Where("vm_id = ?", vm).
 			Updates(map[string]any{"state": broker.AddressFree, "vm_id": nil}).Error
 	})

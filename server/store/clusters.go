@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"gorm.io/gorm"
 
@@ -134,7 +135,14 @@ func unused(db *gorm.DB, column string, id int64) error {
 }
 
 func (s *session) FindCluster(ctx context.Context, id int64) (*broker.Cluster, error) {
-	return s.findCluster(ctx, id, "id = ?", id)
+	found, err := lookup(s, lookupKey{query: "cluster", id: id}, func() (*broker.Cluster, error) {
+		return s.findCluster(ctx, id, "id = ?", id)
+	})
+	cluster := copied(found)
+	if cluster != nil {
+		cluster.Options = maps.Clone(cluster.Options)
+	}
+	return cluster, err
 }
 
 func (s *session) FindClusterByEndpoint(ctx context.Context, kind, endpoint string) (*broker.Cluster, error) {

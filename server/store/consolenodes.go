@@ -70,7 +70,7 @@ func (s *session) UpdateConsoleNode(ctx context.Context, node *broker.ConsoleNod
 }
 
 func (s *session) SaveConsoleHealth(ctx context.Context, id int64, healthy bool, cause string, at time.Time) error {
-	return s.statement(ctx, "store a console proxy's health", func(db *gorm.DB) error {
+	return s.writeOne(ctx, "store a console proxy's health", func(db *gorm.DB) error {
 		row := &consoleNodeRow{ID: id, Healthy: &healthy, LastError: cause, CheckedAt: fromTimePointer(&at)}
 		return changed(db.Select("healthy", "last_error", "checked_at").Updates(row), "console proxy", id)
 	})

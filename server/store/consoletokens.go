@@ -47,7 +47,7 @@ func (r *consoleTokenRow) noun() console.StoredToken {
 
 // Insert is described at console.TokenStore, as are the other methods.
 func (c *ConsoleTokens) Insert(ctx context.Context, token console.StoredToken) error {
-	return c.session.statement(ctx, "add console link", func(db *gorm.DB) error {
+	return c.session.recordOne(ctx, "add console link", func(db *gorm.DB) error {
 		return db.Create(&consoleTokenRow{
 			Hash: token.Hash, SessionID: token.SessionID, VM: token.VMID, IssuedTo: token.IssuedTo, ClientIP: token.ClientIP,
 			IssuedAt: fromTime(token.IssuedAt), ExpiresAt: fromTime(token.ExpiresAt), SessionKeyHash: token.SessionKeyHash,
@@ -58,7 +58,7 @@ func (c *ConsoleTokens) Insert(ctx context.Context, token console.StoredToken) e
 }
 
 func (c *ConsoleTokens) Consume(ctx context.Context, hash string, use console.Use) (consumed bool, err error) {
-	err = c.session.statement(ctx, "use console link", func(db *gorm.DB) error {
+	err = c.session.recordOne(ctx, "use console link", func(db *gorm.DB) error {
 		result := db.Exec(`UPDATE console_tokens SET session_key_hash = ?, used_at = ?, closes_at = ?
 			WHERE hash = ? AND used_at IS NULL AND revoked_at IS NULL AND expires_at >= ?`,
 			use.SessionKeyHash, fromTime(use.UsedAt), fromTime(use.ClosesAt), hash, fromTime(use.UsedAt))
@@ -98,7 +98,7 @@ func (c *ConsoleTokens) FindSessions(ctx context.Context, sessionIDs []string) (
 }
 
 func (c *ConsoleTokens) RevokeVM(ctx context.Context, vmID int64, at time.Time) (revoked int, err error) {
-	err = c.session.statement(ctx, "revoke console links", func(db *gorm.DB) error {
+	err = c.session.recordOne(ctx, "revoke console links", func(db *gorm.DB) error {
 		result := db.Exec("UPDATE console_tokens SET revoked_at = ? WHERE vm_id = ? AND revoked_at IS NULL", fromTime(at), vmID)
 		revoked = int(result.RowsAffected)
 		return result.Error
@@ -107,7 +107,7 @@ func (c *ConsoleTokens) RevokeVM(ctx context.Context, vmID int64, at time.Time) 
 }
 
 func (c *ConsoleTokens) DeleteExpired(ctx context.Context, before time.Time) (deleted int, err error) {
-	err = c.session.write(ctx, "remove old console links", func(db *gorm.DB) error {
+	err = c.session.record(ctx, "remove old console links", func(db *gorm.DB) error {
 		var hashes []string
 		err := db.Raw(`SELECT hash FROM console_tokens WHERE used_at IS NULL AND expires_at < ?
 			UNION ALL SELECT hash FROM console_tokens WHERE closes_at < ? LIMIT ?`, fromTime(before), fromTime(before), deletedTokens).

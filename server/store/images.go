@@ -87,16 +87,26 @@ func (s *session) DeleteImage(ctx context.Context, id int64) error {
 	})
 }
 
-func (s *session) FindImage(ctx context.Context, id int64) (found *broker.Image, err error) {
-	err = s.read(ctx, "find image", func(db *gorm.DB) error {
-		found, err = findImage(db.Where("id = ?", id), id)
-		return err
+func (s *session) FindImage(ctx context.Context, id int64) (*broker.Image, error) {
+	image, err := lookup(s, lookupKey{query: "image", id: id}, func() (found *broker.Image, err error) {
+		err = s.read(ctx, "find image", func(db *gorm.DB) error {
+			found, err = findImage(db.Where("id = ?", id), id)
+			return err
+		})
+		return found, err
 	})
-	return found, err
+	return copied(image), err
 }
 
 // FindImageByName takes what fits first in the order that broker.ImageStore gives.
-func (s *session) FindImageByName(ctx context.Context, name string) (found *broker.Image, err error) {
+func (s *session) FindImageByName(ctx context.Context, name string) (*broker.Image, error) {
+	image, err := lookup(s, lookupKey{query: "image by name", text: name}, func() (*broker.Image, error) {
+		return s.findImageByName(ctx, name)
+	})
+	return copied(image), err
+}
+
+func (s *session) findImageByName(ctx context.Context, name string) (found *broker.Image, err error) {
 	id, err := strconv.ParseInt(name, 10, 64)
 	if err != nil {
 		id = 0
@@ -170,7 +180,14 @@ func (s *session) SaveImageCopy(ctx context.Context, imageCopy *broker.ImageCopy
 	})
 }
 
-func (s *session) FindImageCopy(ctx context.Context, image, node int64) (found *broker.ImageCopy, err error) {
+func (s *session) FindImageCopy(ctx context.Context, image, node int64) (*broker.ImageCopy, error) {
+	imageCopy, err := lookup(s, lookupKey{query: "image copy", id: image, of: node}, func() (*broker.ImageCopy, error) {
+		return s.findImageCopy(ctx, image, node)
+	})
+	return copied(imageCopy), err
+}
+
+func (s *session) findImageCopy(ctx context.Context, image, node int64) (found *broker.ImageCopy, err error) {
 	err = s.read(ctx, "find image state", func(db *gorm.DB) error {
 		var row imageCopyRow
 		if err := first(db.Where("image_id = ? AND node_id = ?", image, node), &row, "copy of image", image); err != nil {

@@ -39,7 +39,7 @@ var (
 )
 
 func (c contents[Noun]) insert(ctx context.Context, s *session, noun *Noun, created time.Time) error {
-	return s.statement(ctx, "add "+c.noun, func(db *gorm.DB) error {
+	return s.writeOne(ctx, "add "+c.noun, func(db *gorm.DB) error {
 		row := contentRow[Noun]{Content: document[Noun]{*noun}, CreatedAt: fromTime(created)}
 		if err := db.Table(c.table).Create(&row).Error; err != nil {
 			return err
@@ -61,7 +61,7 @@ func (c contents[Noun]) update(ctx context.Context, s *session, id int64, noun *
 }
 
 func (c contents[Noun]) delete(ctx context.Context, s *session, id int64) error {
-	return s.statement(ctx, "delete "+c.noun, func(db *gorm.DB) error {
+	return s.writeOne(ctx, "delete "+c.noun, func(db *gorm.DB) error {
 		return changed(db.Table(c.table).Where("id = ?", id).Delete(&contentRow[Noun]{}), c.noun, id)
 	})
 }

@@ -69,10 +69,7 @@ func openMySQL(ctx context.Context, config *mysql.Config, statements *statementC
 	pool.SetMaxIdleConns(mysqlConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	pool.SetConnMaxLifetime(time.Hour)
-	db, err := gorm.Open(gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true}), gormConfig())
-	if err == nil {
-		err = statements.register(db)
-	}
+	db, err := gorm.Open(gormmysql.New(gormmysql.Config{Conn: counted{pool, statements}, SkipInitializeWithVersion: true}), gormConfig())
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database: %w", err), pool.Close())
 	}
@@ -109,7 +106,7 @@ func (e *mysqlEngine) begin(ctx context.Context, work func(pool gorm.ConnPool) e
 			_ = tx.Rollback() // also when work panics
 		}
 	}()
-	if err := work(tx); err != nil {
+	if err := work(counted{tx, e.statements}); err != nil {
 		return err
 	}
 	committed = true
@@ -124,7 +121,7 @@ func (e *mysqlEngine) begin(ctx context.Context, work func(pool gorm.ConnPool) e
 }
 
 func (e *mysqlEngine) alone(ctx context.Context, statement func(pool gorm.ConnPool) error) error {
-	err := statement(e.pool)
+	err := statement(counted{e.pool, e.statements})
 	if connectionLost(err) {
 		return lostAtCommit(err)
 	}

@@ -165,7 +165,8 @@ func (s *session) DeleteNode(ctx context.Context, id int64) error {
 }
 
 func (s *session) FindNode(ctx context.Context, id int64) (*broker.Node, error) {
-	return s.findNode(ctx, id, "id = ?", id)
+	node, err := lookup(s, lookupKey{query: "node", id: id}, func() (*broker.Node, error) { return s.findNode(ctx, id, "id = ?", id) })
+	return copied(node), err
 }
 
 func (s *session) FindNodeByName(ctx context.Context, cluster int64, name string) (*broker.Node, error) {

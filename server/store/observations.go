@@ -19,7 +19,10 @@ func (s *session) SaveObservations(ctx context.Context, cluster int64, observati
 	// In order of id, so that two writers do not meet in a deadlock.
 	sorted := slices.SortedFunc(slices.Values(observations), func(a, b broker.VMObservation) int { return int(a.VM - b.VM) })
 	for chunk := range slices.Chunk(sorted, observationChunk) {
-		err := s.write(ctx, "store observations", func(db *gorm.DB) error {
+		err := s.record(ctx, "store observations", func(db *gorm.DB) error {
+			for _, observation := range chunk {
+				s.tx.forget(observation.VM)
+			}
 			if db.Name() == "mysql" {
 				return observeTogether(db, cluster, chunk)
 			}

@@ -20,27 +20,30 @@ type orderRow struct {
 
 func (orderRow) TableName() string { return "orders" }
 
+var orderTable = tableOf[orderRow]()
+
 func (s *session) InsertOrder(ctx context.Context, order *broker.Order) error {
-	return s.write(ctx, "add order", func(db *gorm.DB) error {
+	return s.record(ctx, "add order", func(db *gorm.DB) error {
 		row := &orderRow{
 			APIKeyID: order.APIKeyID, IdempotencyKey: order.Key, RequestHash: order.RequestHash, VM: order.VMID,
 			CreatedAt: fromTime(order.CreatedAt),
 		}
-		if err := db.Create(row).Error; err != nil {
+		id, err := orderTable.add(db, row)
+		if err != nil {
 			if s.engine.duplicate(err) {
 				return &broker.Error{Kind: broker.Exists, Detail: "the idempotency key was used already", Err: err}
 			}
 			return err
 		}
-		order.ID = row.ID
+		order.ID = id
 		return nil
 	})
 }
 
 func (s *session) FindOrder(ctx context.Context, apiKey int64, key string) (found *broker.Order, err error) {
 	err = s.read(ctx, "find order", func(db *gorm.DB) error {
-		var row orderRow
-		if err := first(db.Where("api_key_id = ? AND idempotency_key = ?", apiKey, key), &row, "order", key); err != nil {
+		row, err := orderTable.first(db, "order", key, "WHERE api_key_id = ? AND idempotency_key = ?", apiKey, key)
+		if err != nil {
 			return err
 		}
 		found = &broker.Order{
@@ -53,7 +56,7 @@ func (s *session) FindOrder(ctx context.Context, apiKey int64, key string) (foun
 }
 
 func (s *session) DeleteOrders(ctx context.Context, vm int64) error {
-	return s.write(ctx, "forget orders", func(db *gorm.DB) error {
+	return s.record(ctx, "forget orders", func(db *gorm.DB) error {
 		return db.Where("vm_id = ?", vm).Delete(&orderRow{}).Error
 	})
 }
@@ -82,7 +85,7 @@ func (r *auditRow) noun() broker.AuditEntry {
 }
 
 func (s *session) InsertAudit(ctx context.Context, entry *broker.AuditEntry) error {
-	return s.statement(ctx, "add audit entry", func(db *gorm.DB) error {
+	return s.recordOne(ctx, "add audit entry", func(db *gorm.DB) error {
 		row := &auditRow{
 			At: fromTime(entry.At), RequestID: entry.RequestID, Actor: entry.Actor, Address: entry.Address, Method: entry.Method,
 			Path: entry.Path, Body: entry.Body, Status: entry.Status, Code: entry.Code, Duration: entry.Duration.Microseconds(),

@@ -44,7 +44,7 @@ func (s *session) LockPlaces(ctx context.Context, places ...string) error {
 	if s.tx == nil {
 		return broker.Errorf(broker.Internal, "places are locked inside a transaction")
 	}
-	return s.write(ctx, "lock places", func(db *gorm.DB) error {
+	return s.record(ctx, "lock places", func(db *gorm.DB) error {
 		for _, place := range places {
 			for found := false; !found; {
 				var row placeRow
@@ -202,7 +202,7 @@ func (s *session) SaveNodeLoads(ctx context.Context, loads []broker.NodeLoad) er
 		}
 	}
 	slices.SortFunc(rows, func(a, b nodeLoadRow) int { return cmp.Compare(a.NodeID, b.NodeID) })
-	return s.statement(ctx, "store node loads", func(db *gorm.DB) error {
+	return s.recordOne(ctx, "store node loads", func(db *gorm.DB) error {
 		return db.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "node_id"}},
 			DoUpdates: clause.AssignmentColumns([]string{"at", "cpu", "memory_bytes", "foreign_cpus", "foreign_memory_bytes"}),

@@ -31,6 +31,7 @@ type session struct {
 	engine  engine
 	gorm    *gorm.DB // the pool for reads outside a transaction
 	secrets *secrets.Keyring
+	lookups *lookups
 	tx      *transaction
 }
 
@@ -40,6 +41,10 @@ type transaction struct {
 	// broken is an error after which the database has rolled back by itself. MySQL would carry out what follows one by one, so
 	// nothing may follow.
 	broken error
+	// vms are those that the transaction has inserted, locked or changed.
+	vms map[int64]*knownVM
+	// records tells that no table was written that lookups read.
+	records bool
 }
 
 // transactionAttempts bounds how often a transaction is begun again after a deadlock or a busy database.
@@ -63,12 +68,15 @@ func (s *session) repeat(ctx context.Context, begin func(context.Context, func(g
 		}
 		inner := *s
 		err = begin(ctx, func(pool gorm.ConnPool) error {
-			inner.tx = &transaction{pool: pool}
+			inner.tx = &transaction{pool: pool, records: true}
 			if err := work(&inner); err != nil {
 				return err
 			}
 			return inner.tx.broken
 		})
+		if inner.tx != nil && !inner.tx.records {
+			s.lookups.forget() // also after an error: a commit whose answer was lost counts
+		}
 		if err == nil {
 			return nil
 		}
@@ -87,20 +95,41 @@ func (s *session) read(ctx context.Context, doing string, query func(db *gorm.DB
 	return s.inside(ctx, doing, query)
 }
 
-// write runs statements in the present transaction, or in one of their own.
-func (s *session) write(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
+// record runs statements in the present transaction, or in one of their own. They write nothing that lookups read: machines, tasks,
+// addresses, VMIDs, orders, and what was done.
+func (s *session) record(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
 	if s.tx != nil {
 		return s.inside(ctx, doing, statements)
 	}
 	return s.translate(s.transact(ctx, func(inner *session) error { return inner.inside(ctx, doing, statements) }), doing)
 }
 
-// statement is write for a single statement, which on MySQL needs no BEGIN and COMMIT.
-func (s *session) statement(ctx context.Context, doing string, statement func(db *gorm.DB) error) error {
+// recordOne is record for a single statement, which on MySQL needs no BEGIN and COMMIT.
+func (s *session) recordOne(ctx context.Context, doing string, statement func(db *gorm.DB) error) error {
 	if s.tx != nil {
 		return s.inside(ctx, doing, statement)
 	}
 	return s.translate(s.repeat(ctx, s.engine.alone, func(inner *session) error { return statement(inner.database(ctx)) }), doing)
+}
+
+// write is record for everything else.
+func (s *session) write(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {
+	if s.tx != nil {
+		s.tx.records = false
+		return s.inside(ctx, doing, statements)
+	}
+	defer s.lookups.forget()
+	return s.record(ctx, doing, statements)
+}
+
+// writeOne is recordOne for everything else.
+func (s *session) writeOne(ctx context.Context, doing string, statement func(db *gorm.DB) error) error {
+	if s.tx != nil {
+		s.tx.records = false
+		return s.inside(ctx, doing, statement)
+	}
+	defer s.lookups.forget()
+	return s.recordOne(ctx, doing, statement)
 }
 
 func (s *session) inside(ctx context.Context, doing string, statements func(db *gorm.DB) error) error {

@@ -23,12 +23,14 @@ func (s *session) settingRow(name, value string, secret bool) (row *settingRow, 
 	return row, err
 }
 
-func (s *session) Setting(ctx context.Context, name string) (value string, err error) {
-	err = s.read(ctx, "read setting", func(db *gorm.DB) error {
-		value, err = s.setting(db, name)
-		return err
+func (s *session) Setting(ctx context.Context, name string) (string, error) {
+	return lookup(s, lookupKey{query: "setting", text: name}, func() (value string, err error) {
+		err = s.read(ctx, "read setting", func(db *gorm.DB) error {
+			value, err = s.setting(db, name)
+			return err
+		})
+		return value, err
 	})
-	return value, err
 }
 
 func (s *session) setting(db *gorm.DB, name string) (string, error) {
@@ -43,7 +45,7 @@ func (s *session) setting(db *gorm.DB, name string) (string, error) {
 }
 
 func (s *session) SaveSetting(ctx context.Context, name, value string, secret bool) error {
-	return s.statement(ctx, "store setting", func(db *gorm.DB) error {
+	return s.writeOne(ctx, "store setting", func(db *gorm.DB) error {
 		row, err := s.settingRow(name, value, secret)
 		if err != nil {
 			return err

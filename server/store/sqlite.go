@@ -50,10 +50,7 @@ func openSQLite(path string, statements *statementCount) (*sqliteEngine, *gorm.D
 	}
 	readers.SetMaxOpenConns(sqliteReaders)
 	readers.SetMaxIdleConns(sqliteReaders)
-	db, err := gorm.Open(sqliteDialect{newCachingPool(readers)}, gormConfig())
-	if err == nil {
-		err = statements.register(db)
-	}
+	db, err := gorm.Open(sqliteDialect{counted{newCachingPool(readers), statements}}, gormConfig())
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), readers.Close(), writers.Close())
 	}

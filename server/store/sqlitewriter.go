@@ -173,5 +173,5 @@ func (c *cachingConnection) run(request *writeRequest) error {
 
 func (c *cachingConnection) call(request *writeRequest) error {
 	defer func() { request.panics = recover() }()
-	return request.work(&uninterrupted{c, request.ctx})
+	return request.work(counted{&uninterrupted{c, request.ctx}, c.count})
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"sync/atomic"
 
 	"gorm.io/gorm"
@@ -9,17 +11,25 @@ import (
 // statementCount counts what is sent to the database.
 type statementCount struct{ sent atomic.Int64 }
 
-// register counts what goes through gorm. Statements that begin and end transactions don't: the engines count them.
-func (c *statementCount) register(db *gorm.DB) error {
-	callbacks := db.Callback()
-	for _, each := range []interface {
-		Register(name string, callback func(*gorm.DB)) error
-	}{callbacks.Create(), callbacks.Query(), callbacks.Update(), callbacks.Delete(), callbacks.Row(), callbacks.Raw()} {
-		if err := each.Register("gantry:count", func(*gorm.DB) { c.sent.Add(1) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// counted counts what goes through a connection. Statements that begin and end transactions don't: the engines count them.
+type counted struct {
+	gorm.ConnPool
+	count *statementCount
+}
+
+func (c counted) ExecContext(ctx context.Context, statement string, arguments ...any) (sql.Result, error) {
+	c.count.sent.Add(1)
+	return c.ConnPool.ExecContext(ctx, statement, arguments...)
+}
+
+func (c counted) QueryContext(ctx context.Context, statement string, arguments ...any) (*sql.Rows, error) {
+	c.count.sent.Add(1)
+	return c.ConnPool.QueryContext(ctx, statement, arguments...)
+}
+
+func (c counted) QueryRowContext(ctx context.Context, statement string, arguments ...any) *sql.Row {
+	c.count.sent.Add(1)
+	return c.ConnPool.QueryRowContext(ctx, statement, arguments...)
 }
 
 // Statements tells how many SQL statements this Store has sent since it was opened, those that begin, save and end transactions

@@ -79,7 +79,12 @@ func (s *session) ReplaceStorages(ctx context.Context, cluster, node int64, stor
 	})
 }
 
-func (s *session) ListStorages(ctx context.Context, node int64) (storages []broker.Storage, err error) {
+func (s *session) ListStorages(ctx context.Context, node int64) ([]broker.Storage, error) {
+	storages, err := lookup(s, lookupKey{query: "storages", id: node}, func() ([]broker.Storage, error) { return s.listStorages(ctx, node) })
+	return slices.Clone(storages), err
+}
+
+func (s *session) listStorages(ctx context.Context, node int64) (storages []broker.Storage, err error) {
 	err = s.read(ctx, "list storages", func(db *gorm.DB) error {
 		var rows []storageRow
 		err := db.Where("node_id = ?", node).Order("name").Find(&rows).Error
@@ -111,7 +116,12 @@ func (s *session) ReplaceBridges(ctx context.Context, node int64, bridges []brok
 	})
 }
 
-func (s *session) ListBridges(ctx context.Context, node int64) (bridges []broker.Bridge, err error) {
+func (s *session) ListBridges(ctx context.Context, node int64) ([]broker.Bridge, error) {
+	bridges, err := lookup(s, lookupKey{query: "bridges", id: node}, func() ([]broker.Bridge, error) { return s.listBridges(ctx, node) })
+	return slices.Clone(bridges), err
+}
+
+func (s *session) listBridges(ctx context.Context, node int64) (bridges []broker.Bridge, err error) {
 	err = s.read(ctx, "list bridges", func(db *gorm.DB) error {
 		var rows []bridgeRow
 		err := db.Where("node_id = ?", node).Order("name").Find(&rows).Error

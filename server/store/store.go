@@ -60,7 +60,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 			return nil, errors.Join(err, engine.close())
 		}
 		engine.start()
-		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}, statements}, nil
+		return newStore(engine, db, config.Secrets, statements), nil
 	case "mysql":
 		settings, err := mysqlSettings(rest)
 		if err != nil {
@@ -73,9 +73,13 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		if err := migrateMySQL(ctx, engine.pool, settings.DBName); err != nil {
 			return nil, errors.Join(err, engine.close())
 		}
-		return &Store{session{engine: engine, gorm: db, secrets: config.Secrets}, statements}, nil
+		return newStore(engine, db, config.Secrets, statements), nil
 	}
 	return nil, errors.New(`database DSN: begin it with "sqlite:" or "mysql:"`)
+}
+
+func newStore(engine engine, db *gorm.DB, keys *secrets.Keyring, statements *statementCount) *Store {
+	return &Store{session{engine: engine, gorm: db, secrets: keys, lookups: &lookups{}}, statements}
 }
 
 // Transact is described at broker.Store.

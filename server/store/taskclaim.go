@@ -21,6 +21,8 @@ type turnRow struct {
 
 func (turnRow) TableName() string { return "task_turns" }
 
+var turnTable = tableOf[turnRow]()
+
 // claimLock is the row of task_turns that claims lock. No tenant has the number.
 const claimLock = -1
 
@@ -61,7 +63,7 @@ func (s *session) ClaimTasks(ctx context.Context, owner string, count int, limit
 	if count <= 0 {
 		return nil, nil
 	}
-	err = s.write(ctx, "claim tasks", func(db *gorm.DB) error {
+	err = s.record(ctx, "claim tasks", func(db *gorm.DB) error {
 		// One claim at a time, so that limits hold with several servers. It is over in about a millisecond.
 		if err := db.Clauses(clause.Locking{Strength: "UPDATE"}).Find(&turnRow{}, claimLock).Error; err != nil {
 			return err

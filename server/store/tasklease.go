@@ -22,9 +22,9 @@ func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string,
 		return broker.Wrap(err, "store task")
 	}
 	slots := taskSlots(row.NodeKey, row.StorageKey, row.TemplateKey)
-	write := s.write
+	write := s.record
 	if len(slots) == 0 || task.State == broker.TaskRunning || task.State == broker.TaskWaiting {
-		slots, write = nil, s.statement
+		slots, write = nil, s.recordOne
 	}
 	err = write(ctx, "store task", func(db *gorm.DB) error {
 		if err := saveTask(db, row, task, owner, line); err != nil {
@@ -32,7 +32,7 @@ func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string,
 		}
 		// A task that ended or is to be tried again later no longer counts for the limits.
 		for _, each := range slots {
-			err := db.Exec("DELETE FROM task_slots WHERE scope = ? AND name = ? AND task_id = ?", each.scope, each.name, row.ID).Error
+			_, err := execute(db, "DELETE FROM task_slots WHERE scope = ? AND name = ? AND task_id = ?", each.scope, each.name, row.ID)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func (s *session) SaveTask(ctx context.Context, task *broker.Task, owner string,
 
 func saveTask(db *gorm.DB, row *taskRow, task *broker.Task, owner, line string) error {
 	for {
-		result := db.Exec(`UPDATE tasks SET state = ?, undoing = ?, step = ?, step_name = ?, step_since = ?, data = ?,
+		met, err := affect(db, `UPDATE tasks SET state = ?, undoing = ?, step = ?, step_name = ?, step_since = ?, data = ?,
 			history = CASE WHEN ? = '' THEN history ELSE CONCAT(history, ?) END,
 			operation = ?, operation_node = ?, progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?,
 			error = ?, reason = ?, attempts = ?, deadline = ?, run_after = ?, due_at = ?, lease_owner = ?,
@@ -58,8 +58,8 @@ func saveTask(db *gorm.DB, row *taskRow, task *broker.Task, owner, line string) 
 			row.Error, row.Reason, row.Attempts, row.Deadline, row.RunAfter, row.DueAt, row.LeaseOwner,
 			row.LeaseUntil, row.UpdatedAt, row.FinishedAt,
 			row.ID, owner, task.CancelledBy)
-		if result.Error != nil || result.RowsAffected > 0 {
-			return result.Error
+		if err != nil || met > 0 {
+			return err
 		}
 		if err := readCancel(db, task, owner); err != nil {
 			return err
@@ -87,14 +87,14 @@ func (s *session) RenewLeases(ctx context.Context, owner string, tasks []int64, 
 	if len(tasks) == 0 {
 		return nil
 	}
-	return s.statement(ctx, "renew leases", func(db *gorm.DB) error {
+	return s.recordOne(ctx, "renew leases", func(db *gorm.DB) error {
 		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE id IN ? AND lease_owner = ? AND COALESCE(state, '') = 'running'`,
 			fromTime(until), fromTime(until), tasks, owner).Error
 	})
 }
 
 func (s *session) EndLeases(ctx context.Context, owner string, now time.Time) error {
-	return s.statement(ctx, "end leases", func(db *gorm.DB) error {
+	return s.recordOne(ctx, "end leases", func(db *gorm.DB) error {
 		return db.Exec(`UPDATE tasks SET lease_until = ?, due_at = ? WHERE lease_owner = ? AND state = 'running'`,
 			fromTime(now), fromTime(now), owner).Error
 	})
@@ -116,21 +116,25 @@ func (s *session) WaitingTasks(ctx context.Context, cluster int64) (tasks []brok
 }
 
 func (s *session) WakeTask(ctx context.Context, id int64, operation string, now time.Time) error {
-	return s.statement(ctx, "wake task", func(db *gorm.DB) error {
-		return changed(db.Exec(`UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND COALESCE(state, '') = 'waiting' AND operation = ?`,
-			fromTime(now), fromTime(now), id, operation), "waiting task", id)
+	return s.recordOne(ctx, "wake task", func(db *gorm.DB) error {
+		met, err := affect(db, `UPDATE tasks SET run_after = ?, due_at = ? WHERE id = ? AND COALESCE(state, '') = 'waiting' AND operation = ?`,
+			fromTime(now), fromTime(now), id, operation)
+		if err == nil && met == 0 {
+			return notFound("waiting task", id)
+		}
+		return err
 	})
 }
 
 func (s *session) NoteProgress(ctx context.Context, id int64, operation string, progress int, note string) error {
-	return s.statement(ctx, "note progress", func(db *gorm.DB) error {
+	return s.recordOne(ctx, "note progress", func(db *gorm.DB) error {
 		return changed(db.Exec(`UPDATE tasks SET progress = CASE WHEN progress > ? THEN progress ELSE ? END, note = ?
 			WHERE id = ? AND COALESCE(state, '') = 'waiting' AND operation = ?`, progress, progress, note, id, operation), "waiting task", id)
 	})
 }
 
 func (s *session) RequestCancel(ctx context.Context, id int64, by string, now time.Time) error {
-	return s.write(ctx, "cancel task", func(db *gorm.DB) error {
+	return s.record(ctx, "cancel task", func(db *gorm.DB) error {
 		// A running task sees it at its next step; the others are woken.
 		result := db.Exec(`UPDATE tasks SET cancelled_by = ?,
 				run_after = CASE WHEN state = 'running' THEN run_after ELSE ? END,
@@ -152,7 +156,7 @@ func (s *session) RequestCancel(ctx context.Context, id int64, by string, now ti
 
 // RetryTask counts as a further attempt: the step looks before it acts.
 func (s *session) RetryTask(ctx context.Context, id int64, deadline, now time.Time) error {
-	return s.write(ctx, "retry task", func(db *gorm.DB) error {
+	return s.record(ctx, "retry task", func(db *gorm.DB) error {
 		result := db.Exec(`UPDATE tasks SET state = 'ready', attempts = 1, deadline = ?, run_after = ?, due_at = ?, updated_at = ?,
 			finished_at = NULL WHERE id = ? AND COALESCE(state, '') = 'stuck'`,
 			fromTime(deadline), fromTime(now), fromTime(now), fromTime(now), id)

@@ -51,6 +51,8 @@ type taskRow struct {
 
 func (taskRow) TableName() string { return "tasks" }
 
+var taskTable = tableOf[taskRow]()
+
 func newTaskRow(task *broker.Task) *taskRow {
 	row := &taskRow{
 		ID: task.ID, Kind: task.Kind, VM: task.VM, ClusterID: task.ClusterID, NodeID: task.NodeID, State: string(task.State),
@@ -93,26 +95,25 @@ func (r *taskRow) noun() broker.Task {
 
 // InsertTask adds a task that nobody holds yet.
 func (s *session) InsertTask(ctx context.Context, task *broker.Task) error {
-	return s.write(ctx, "add task", func(db *gorm.DB) error {
-		row := newTaskRow(task)
-		row.ID = 0
-		if err := db.Create(row).Error; err != nil {
+	return s.record(ctx, "add task", func(db *gorm.DB) error {
+		id, err := taskTable.add(db, newTaskRow(task))
+		if err != nil {
 			if s.engine.duplicate(err) {
 				return &broker.Error{Kind: broker.Exists, Detail: "a task with the same idempotency key exists already", Err: err}
 			}
 			return err
 		}
 		// A tenant's first task gives it a turn. The look before keeps later tasks from locking the row.
-		var turns int64
-		if err := db.Model(&turnRow{}).Where("tenant = ?", task.Tenant).Count(&turns).Error; err != nil {
+		turns, err := turnTable.find(db, "WHERE tenant = ?", task.Tenant)
+		if err != nil {
 			return err
 		}
-		if turns == 0 {
+		if len(turns) == 0 {
 			if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&turnRow{Tenant: task.Tenant}).Error; err != nil {
 				return err
 			}
 		}
-		task.ID = row.ID
+		task.ID = id
 		return nil
 	})
 }
@@ -127,8 +128,8 @@ func (s *session) FindTaskByKey(ctx context.Context, key string) (*broker.Task, 
 
 func (s *session) findTask(ctx context.Context, where string, key any) (found *broker.Task, err error) {
 	err = s.read(ctx, "find task", func(db *gorm.DB) error {
-		var row taskRow
-		if err := first(db.Where(where, key), &row, "task", key); err != nil {
+		row, err := taskTable.first(db, "task", key, "WHERE "+where, key)
+		if err != nil {
 			return err
 		}
 		task := row.noun()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
@@ -27,6 +28,8 @@ type cursorRow struct {
 
 func (cursorRow) TableName() string { return "vmid_cursors" }
 
+var cursorTable = tableOf[cursorRow]()
+
 type guestRow struct {
 	ClusterID int64 `gorm:"primaryKey;autoIncrement:false"`
 	VMID      int   `gorm:"column:vmid;primaryKey;autoIncrement:false"`
@@ -38,23 +41,25 @@ func (guestRow) TableName() string { return "guests" }
 const takenChunk = 256
 
 func (s *session) ReserveVMID(ctx context.Context, cluster int64, vm int64, now time.Time) (vmid int, err error) {
-	err = s.write(ctx, "reserve VMID", func(db *gorm.DB) error {
-		var bounds struct {
-			VMIDFrom int `gorm:"column:vmid_from"`
-			VMIDTo   int `gorm:"column:vmid_to"`
-		}
-		if err := first(db.Table("clusters").Where("id = ?", cluster), &bounds, "cluster", cluster); err != nil {
-			return err
-		}
-		next, err := lockCursor(db, cluster, bounds.VMIDFrom)
+	err = s.record(ctx, "reserve VMID", func(db *gorm.DB) error {
+		from, to := 0, 0
+		err := query(db, func(rows *sql.Rows) error { return rows.Scan(&from, &to) },
+			"SELECT vmid_from, vmid_to FROM clusters WHERE id = ?", cluster)
 		if err != nil {
 			return err
 		}
-		if next < bounds.VMIDFrom || next > bounds.VMIDTo {
-			next = bounds.VMIDFrom
+		if to == 0 {
+			return notFound("cluster", cluster)
 		}
-		if vmid, err = freeVMID(db, cluster, next, bounds.VMIDTo, fromTime(now)); err == nil && vmid == 0 {
-			vmid, err = freeVMID(db, cluster, bounds.VMIDFrom, next-1, fromTime(now))
+		next, err := lockCursor(db, cluster, from)
+		if err != nil {
+			return err
+		}
+		if next < from || next > to {
+			next = from
+		}
+		if vmid, err = freeVMID(db, cluster, next, to, fromTime(now)); err == nil && vmid == 0 {
+			vmid, err = freeVMID(db, cluster, from, next-1, fromTime(now))
 		}
 		if err != nil {
 			return err
@@ -65,7 +70,8 @@ func (s *session) ReserveVMID(ctx context.Context, cluster int64, vm int64, now 
 		if err := holdVMID(db, &vmidRow{ClusterID: cluster, VMID: vmid, VM: &vm}); err != nil {
 			return err
 		}
-		return db.Exec("UPDATE vmid_cursors SET next_vmid = ? WHERE cluster_id = ?", vmid+1, cluster).Error
+		_, err = execute(db, "UPDATE vmid_cursors SET next_vmid = ? WHERE cluster_id = ?", vmid+1, cluster)
+		return err
 	})
 	return vmid, err
 }
@@ -74,14 +80,15 @@ func (s *session) ReserveVMID(ctx context.Context, cluster int64, vm int64, now 
 // transaction ends. Without that they would all try the same id.
 func lockCursor(db *gorm.DB, cluster int64, from int) (int, error) {
 	for {
-		var cursor cursorRow
-		result := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("cluster_id = ?", cluster).
-			Limit(1).Find(&cursor)
-		if result.Error != nil || result.RowsAffected == 1 {
-			return cursor.NextVMID, result.Error
+		cursors, err := cursorTable.find(db, "WHERE cluster_id = ?"+forUpdate(db), cluster)
+		if err != nil {
+			return 0, err
+		}
+		if len(cursors) == 1 {
+			return cursors[0].NextVMID, nil
 		}
 		// The first reservation of the cluster. When another one is quicker, its row is the one to lock.
-		err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&cursorRow{ClusterID: cluster, NextVMID: from}).Error
+		err = db.Clauses(clause.OnConflict{DoNothing: true}).Create(&cursorRow{ClusterID: cluster, NextVMID: from}).Error
 		if err != nil {
 			return 0, err
 		}
@@ -93,12 +100,16 @@ func lockCursor(db *gorm.DB, cluster int64, from int) (int, error) {
 func freeVMID(db *gorm.DB, cluster int64, from, to int, now micros) (int, error) {
 	for candidate := from; candidate <= to; {
 		var taken []int
-		err := db.Raw(`SELECT vmid FROM (
+		err := query(db, func(rows *sql.Rows) error {
+			var id int
+			err := rows.Scan(&id)
+			taken = append(taken, id)
+			return err
+		}, `SELECT vmid FROM (
 				SELECT vmid FROM vmids WHERE cluster_id = ? AND vmid BETWEEN ? AND ? AND (vm_id IS NOT NULL OR blocked_until > ?)
 				UNION SELECT vmid FROM guests WHERE cluster_id = ? AND vmid BETWEEN ? AND ?
 			) AS taken ORDER BY vmid`,
-			cluster, candidate, min(to, candidate+takenChunk-1), now, cluster, candidate, min(to, candidate+takenChunk-1)).
-			Scan(&taken).Error
+			cluster, candidate, min(to, candidate+takenChunk-1), now, cluster, candidate, min(to, candidate+takenChunk-1))
 		if err != nil {
 			return 0, err
 		}
@@ -117,10 +128,14 @@ func freeVMID(db *gorm.DB, cluster int64, from, to int, now micros) (int, error)
 }
 
 func holdVMID(db *gorm.DB, row *vmidRow) error {
-	return db.Clauses(clause.OnConflict{
-		Columns:   []clause.Column{{Name: "cluster_id"}, {Name: "vmid"}},
-		DoUpdates: clause.AssignmentColumns([]string{"vm_id", "blocked_until"}),
-	}).Create(row).Error
+	statement := `INSERT INTO vmids (cluster_id, vmid, vm_id, blocked_until) VALUES (?, ?, ?, ?) `
+	if db.Name() == "mysql" {
+		statement += "ON DUPLICATE KEY UPDATE vm_id = VALUES(vm_id), blocked_until = VALUES(blocked_until)"
+	} else {
+		statement += "ON CONFLICT (cluster_id, vmid) DO UPDATE SET vm_id = excluded.vm_id, blocked_until = excluded.blocked_until"
+	}
+	_, err := execute(db, statement, row.ClusterID, row.VMID, row.VM, row.BlockedUntil)
+	return err
 }
 
 func (s *session) BurnVMID(ctx context.Context, cluster int64, vmid int, until time.Time) error {
@@ -133,14 +148,14 @@ func (s *session) ReleaseVMID(ctx context.Context, cluster int64, vmid int, unti
 
 func (s *session) blockVMID(ctx context.Context, doing string, cluster int64, vmid int, until time.Time) error {
 	blocked := fromTime(until)
-	return s.write(ctx, doing, func(db *gorm.DB) error {
+	return s.record(ctx, doing, func(db *gorm.DB) error {
 		return holdVMID(db, &vmidRow{ClusterID: cluster, VMID: vmid, BlockedUntil: &blocked})
 	})
 }
 
 // ReplaceGuests writes only what changed since the last poll.
 func (s *session) ReplaceGuests(ctx context.Context, cluster int64, vmids []int) error {
-	return s.write(ctx, "store guests", func(db *gorm.DB) error {
+	return s.record(ctx, "store guests", func(db *gorm.DB) error {
 		var known []int
 		if err := db.Raw("SELECT vmid FROM guests WHERE cluster_id = ?", cluster).Scan(&known).Error; err != nil {
 			return err

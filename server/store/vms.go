@@ -61,11 +61,7 @@ const recycled micros = -1
 
 func (vmRow) TableName() string { return "vms" }
 
-// observedColumns are written by SaveObservations only.
-var observedColumns = []string{
-	"observed_at", "observed_power", "observed_node", "observed_cpu", "observed_memory", "observed_uptime", "observed_net_in",
-	"observed_net_out", "observed_drift",
-}
+var vmTable = tableOf[vmRow]()
 
 func vmPendingContext(id int64) string { return fmt.Sprintf("vms/pending_password/%d", id) }
 
@@ -162,14 +158,14 @@ func (s *session) vmTaken(err error, vm *broker.VM) error {
 }
 
 func (s *session) InsertVM(ctx context.Context, vm *broker.VM) error {
-	return s.write(ctx, "add virtual machine", func(db *gorm.DB) error {
+	return s.record(ctx, "add virtual machine", func(db *gorm.DB) error {
 		inserted := *vm
 		inserted.ID = 0
 		row, err := s.vmRow(&inserted)
 		if err != nil {
 			return err
 		}
-		if err := db.Create(row).Error; err != nil {
+		if row.ID, err = vmTable.add(db, row); err != nil {
 			return s.vmTaken(err, vm)
 		}
 		if vm.Password != "" {
@@ -177,74 +173,54 @@ func (s *session) InsertVM(ctx context.Context, vm *broker.VM) error {
 			if err != nil {
 				return err
 			}
-			if err := db.Exec("UPDATE vms SET password = ? WHERE id = ?", password, row.ID).Error; err != nil {
+			if _, err := execute(db, "UPDATE vms SET password = ? WHERE id = ?", password, row.ID); err != nil {
 				return err
 			}
+			row.Password = password
 		}
 		vm.ID = row.ID
-		return nil
+		inserted.ID, inserted.PendingPassword, inserted.ConsolePassword = row.ID, "", "" // what was stored
+		return s.tx.know(&inserted, row)
 	})
 }
 
 // FindVM does not find destroyed VMs; nor do the other methods. It finds those in the recycle bin.
 func (s *session) FindVM(ctx context.Context, id int64) (*broker.VM, error) {
-	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB { return db.Where("id = ? AND deleted_at <= 0", id) })
+	return s.findVM(ctx, id, false, "WHERE id = ? AND deleted_at <= 0", id)
 }
 
 func (s *session) FindVMByVMID(ctx context.Context, cluster int64, vmid int) (*broker.VM, error) {
-	return s.findVM(ctx, vmid, func(db *gorm.DB) *gorm.DB { return db.Where("cluster_id = ? AND live_vmid = ?", cluster, vmid) })
+	return s.findVM(ctx, vmid, false, "WHERE cluster_id = ? AND live_vmid = ?", cluster, vmid)
 }
 
 func (s *session) LockVM(ctx context.Context, id int64) (*broker.VM, error) {
-	return s.findVM(ctx, id, func(db *gorm.DB) *gorm.DB {
-		return db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ? AND COALESCE(deleted_at, 0) <= 0", id)
-	})
+	return s.findVM(ctx, id, true, "WHERE id = ? AND COALESCE(deleted_at, 0) <= 0", id)
 }
 
-func (s *session) findVM(ctx context.Context, key any, query func(db *gorm.DB) *gorm.DB) (found *broker.VM, err error) {
+func (s *session) findVM(ctx context.Context, key any, lock bool, condition string, arguments ...any) (found *broker.VM, err error) {
 	err = s.read(ctx, "find virtual machine", func(db *gorm.DB) error {
-		var row vmRow
-		result := query(db).Limit(1).Find(&row)
-		if result.Error != nil {
-			return result.Error
+		condition += " LIMIT 1"
+		if lock {
+			condition += forUpdate(db)
 		}
-		if result.RowsAffected == 0 {
+		rows, err := vmTable.find(db, condition, arguments...)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
 			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, key)
 		}
-		found, err = s.vm(&row)
-		return err
+		if found, err = s.vm(&rows[0]); err != nil || !lock {
+			return err
+		}
+		return s.tx.know(found, &rows[0])
 	})
 	return found, err
 }
 
-func (s *session) UpdateVM(ctx context.Context, vm *broker.VM) error {
-	return s.write(ctx, "change virtual machine", func(db *gorm.DB) error {
-		row, err := s.vmRow(vm)
-		if err != nil {
-			return err
-		}
-		result := db.Select("*").Omit(append([]string{"id", "created_at"}, observedColumns...)...).
-			Where("COALESCE(deleted_at, 0) <= 0").Updates(row) // not by vms_newest, see SaveTask
-		if result.Error != nil {
-			return s.vmTaken(result.Error, vm)
-		}
-		if result.RowsAffected > 0 {
-			return nil
-		}
-		var rows int64
-		if err := db.Model(&vmRow{}).Where("id = ?", vm.ID).Count(&rows).Error; err != nil {
-			return err
-		}
-		if rows == 0 {
-			return broker.Because(broker.NotFound, broker.ReasonVMNotFound, vm.ID)
-		}
-		return broker.Errorf(broker.Conflict, "virtual machine %d was deleted", vm.ID)
-	})
-}
-
 // MarkVMDeleted frees the name, the MAC address and the place at its VMID; a VM that is deleted already stays as it is.
 func (s *session) MarkVMDeleted(ctx context.Context, id int64, at time.Time) error {
-	return s.write(ctx, "remove virtual machine", func(db *gorm.DB) error {
+	return s.record(ctx, "remove virtual machine", func(db *gorm.DB) error {
 		var row vmRow
 		query := db.Select("id", "deleted_at").Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", id).Limit(1).Find(&row)
 		if query.Error != nil {
@@ -256,6 +232,7 @@ func (s *session) MarkVMDeleted(ctx context.Context, id int64, at time.Time) err
 		if row.DeletedAt > 0 {
 			return nil
 		}
+		s.tx.forget(id)
 		return db.Model(&row).Updates(map[string]any{
 			"deleted_at": fromTime(at), "live_name": nil, "live_vmid": nil, "mac": nil, "task_id": nil,
 		}).Error

@@ -52,6 +52,7 @@ type controlledCommand struct {
 
 	Run          controlledRun          `cmd:"" default:"withargs" help:"Run the daemon (what happens without a subcommand)."`
 	RunOperation controlledRunOperation `cmd:"" hidden:"" help:"Supervise one operation; the daemon starts this."`
+	GuardUpdate  controlledGuardUpdate  `cmd:"" hidden:"" help:"Watch over an update; the daemon starts this."`
 }
 
 type controlledRun struct{}
@@ -75,6 +76,13 @@ type controlledRunOperation struct {
 
 // Run ends with the supervisor's status.
 func (c *controlledRunOperation) Run() error { return exitStatus(controlled.RunOperation(c.Dir)) }
+
+type controlledGuardUpdate struct {
+	Dir string `arg:"" help:"The daemon's data directory."`
+}
+
+// Run ends with the guard's status.
+func (c *controlledGuardUpdate) Run() error { return exitStatus(controlled.GuardUpdate(c.Dir)) }
 
 type vncproxyCommand struct {
 	Settings settingsFlags `embed:""`

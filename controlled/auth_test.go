@@ -25,16 +25,16 @@ func TestAuthorization(t *testing.T) {
 		status       int
 		body         string
 	}{
-		"documented":          {"/status", secret, 200, `{"code":200,"message":"success","data":{"status":"running"}}`},
-		"bearer":              {"/version", "Bearer " + secret, 200, `{"code":200,"message":"success","data":{"version":"1.2.3"}}`},
-		"none":                {"/status", "", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"wrong":               {"/status", strings.Repeat("0", 64), 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"prefix":              {"/status", secret[:63], 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"longer":              {"/status", secret + "0", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"bearer only":         {"/status", "Bearer ", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"unknown route":       {"/vnc", secret, 404, `{"code":404,"message":"Not Found","data":{}}`},
-		"unknown, no secret":  {"/vnc", "", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
-		"not yet implemented": {"/update", secret, 404, `{"code":404,"message":"Not Found","data":{}}`},
+		"documented":         {"/status", secret, 200, `{"code":200,"message":"success","data":{"status":"running"}}`},
+		"bearer":             {"/version", "Bearer " + secret, 200, `{"code":200,"message":"success","data":{"version":"1.2.3"}}`},
+		"none":               {"/status", "", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"wrong":              {"/status", strings.Repeat("0", 64), 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"prefix":             {"/status", secret[:63], 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"longer":             {"/status", secret + "0", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"bearer only":        {"/status", "Bearer ", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"unknown route":      {"/vnc", secret, 404, `{"code":404,"message":"Not Found","data":{}}`},
+		"unknown, no secret": {"/vnc", "", 401, `{"code":401,"message":"Authentication failed!","data":{}}`},
+		"a call of the original that is not ours": {"/nat/add", secret, 404, `{"code":404,"message":"Not Found","data":{}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, body := n.raw(http.MethodGet, row.path, "", row.header)

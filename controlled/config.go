@@ -2,6 +2,8 @@ package controlled
 
 import (
 	"log/slog"
+	"net/netip"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -49,6 +51,23 @@ type Config struct {
 	// CommandTimeout ends qm calls that are waited for (unlock, guest password).
 	CommandTimeout time.Duration `yaml:"command_timeout"`
 
+	// UpdateURL names the description of the newest release for POST /update, see updateManifest; empty turns updates off.
+	UpdateURL string `yaml:"update_url"`
+	// UpdateKey is the Ed25519 public key, in base64, that releases are signed with.
+	UpdateKey string `yaml:"update_key"`
+	// UpdatePatience is how long a new release may take to answer before the old one comes back.
+	UpdatePatience time.Duration `yaml:"update_patience"`
+	// VNCDirs are the absolute folders in which POST /vnc and /vnc/import may write token files for websockify; empty turns them off.
+	VNCDirs []string `yaml:"vnc_dirs"`
+	// VNCListen is the address that VNC services listen on. VNC has no encryption: leave it where only websockify reaches it.
+	VNCListen string `yaml:"vnc_listen"`
+
+	// Executable is the program that an update replaces; empty means this one. GuardArguments are its arguments, before DataDir, that make
+	// it GuardUpdate; empty means "controlled guard-update".
+	Executable     string   `yaml:"-"`
+	GuardArguments []string `yaml:"-"`
+	// answersAt is the daemon's own URL, once it listens.
+	answersAt string
 	// SupervisorCommand is the program, with leading arguments, that runs one operation; the operation's folder is
 	// appended and it must call RunOperation. Empty means this executable with "controlled run-operation".
 	SupervisorCommand []string `yaml:"-"`
@@ -77,6 +96,8 @@ func DefaultConfig() Config {
 		OperationDeadline:    4 * time.Hour,
 		OperationRetention:   7 * 24 * time.Hour,
 		CommandTimeout:       time.Minute,
+		UpdatePatience:       time.Minute,
+		VNCListen:            "127.0.0.1",
 	}
 }
 
@@ -103,6 +124,18 @@ func (c Config) Validate() error {
 	checks.Require(c.OperationDeadline > 0, "operation_deadline", "must be positive")
 	checks.Require(c.OperationRetention >= time.Hour, "operation_retention", "must be at least an hour")
 	checks.Require(c.CommandTimeout > 0 && c.CommandTimeout <= maxCommandTimeout, "command_timeout", "must be positive, %s at most", maxCommandTimeout)
+	checks.Require(c.UpdatePatience > 0, "update_patience", "must be positive")
+	if c.UpdateURL != "" {
+		_, err := updateKey(c.UpdateKey)
+		checks.Require(err == nil, "update_key", "must be an Ed25519 public key in base64")
+		address, err := url.Parse(c.UpdateURL)
+		checks.Require(err == nil && (address.Scheme == "https" || address.Scheme == "http") && address.Host != "", "update_url", "must be an http or https address")
+	}
+	for _, dir := range c.VNCDirs {
+		checks.Require(folderUsable(dir), "vnc_dirs", "%q must be an absolute path below /", dir)
+	}
+	_, err := netip.ParseAddr(c.VNCListen)
+	checks.Require(err == nil, "vnc_listen", "must be an address")
 	return checks.Err()
 }
 

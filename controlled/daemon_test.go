@@ -98,6 +98,16 @@ func (n *node) connect(url, secret string, pin tlspin.Pin) {
 // spawn runs the daemon as a process of its own and returns it, so that it can be killed.
 func (n *node) spawn() *os.Process {
 	n.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return n.spawnProgram(self)
+}
+
+// spawnProgram is spawn of a copy of the test binary.
+func (n *node) spawnProgram(program string) *os.Process {
+	n.t.Helper()
 	n.config.Logger = nil
 	content, err := json.Marshal(n.config)
 	if err != nil {
@@ -107,11 +117,7 @@ func (n *node) spawn() *os.Process {
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		n.t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	command := exec.Command(self, "daemon", file)
+	command := exec.Command(program, "daemon", file)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that kill can end the whole group, as a terminal or a supervisor does
 	var log bytes.Buffer
 	command.Stderr = &log

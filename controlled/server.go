@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -37,10 +38,24 @@ type Server struct {
 	secret  string
 	done    chan struct{}
 	err     error
+	// successor is the program that takes over after an update; set before done is closed.
+	successor string
 }
 
 // URL is what clients call: "https://address:port".
 func (s *Server) URL() string { return "https://" + s.address }
+
+// ownURL is how the node itself reaches the daemon.
+func (s *Server) ownURL() string {
+	host, port, err := net.SplitHostPort(s.address)
+	if err != nil {
+		return s.URL()
+	}
+	if address, err := netip.ParseAddr(host); err == nil && address.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
 
 // Pin is the fingerprint of the daemon's certificate.
 func (s *Server) Pin() tlspin.Pin { return s.pin }
@@ -60,7 +75,16 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	return server.Wait()
+	return server.handOver()
+}
+
+// handOver waits for the daemon's end and, after an update, becomes the new program: in the same process, so that whoever supervises it
+// sees no end. Everything that is open closes by itself.
+func (s *Server) handOver() error {
+	if err := s.Wait(); err != nil || s.successor == "" {
+		return err
+	}
+	return fmt.Errorf("hand over to the new program: %w", syscall.Exec(s.successor, os.Args, os.Environ()))
 }
 
 // Start begins to listen and returns; the daemon runs until ctx ends, see Wait. The first start creates certificate and
@@ -122,12 +146,25 @@ func start(ctx context.Context, config Config, lock *os.File) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("open operations: %w", err), listener.Close())
 	}
 	s := &Server{address: listener.Addr().String(), pin: pin, secret: secret, done: make(chan struct{})}
+	config.answersAt = s.ownURL()
+	tokens, err := newVNCTokens(config.VNCDirs, config.DataDir, config.Logger)
+	if err != nil {
+		cancel()
+		downloads.wait()
+		return nil, errors.Join(fmt.Errorf("open VNC tokens: %w", err), listener.Close())
+	}
+	screens := &vncServices{ctx: ctx, qm: config.QMCommand, listen: config.VNCListen, tokens: tokens, log: config.Logger, services: map[int]*vncService{}}
+	replacing := &updates{config: config, client: downloads.client, log: config.Logger, restart: func(program string) {
+		s.successor = program
+		cancel()
+	}}
 	config.Logger.Info("controlled listens", "address", s.address, "fingerprint", pin.String())
 	go func() {
 		defer close(s.done)
-		s.err = serve(ctx, listener, certificate, routes(config, secret, downloads, operations), config.Logger, operations)
+		s.err = serve(ctx, listener, certificate, routes(config, secret, downloads, operations, screens, replacing), config.Logger, operations)
 		cancel()
 		downloads.wait()
+		screens.wait()
 		s.err = errors.Join(s.err, lock.Close())
 	}()
 	return s, nil
@@ -148,6 +185,16 @@ func complete(config Config) (Config, error) {
 		}
 		config.SupervisorCommand = []string{self, "controlled", "run-operation"}
 	}
+	if config.Executable == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return config, fmt.Errorf("find own executable: %w", err)
+		}
+		config.Executable = self
+	}
+	if len(config.GuardArguments) == 0 {
+		config.GuardArguments = []string{"controlled", "guard-update"}
+	}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return config, fmt.Errorf("create data_dir: %w", err)
 	}
@@ -159,7 +206,7 @@ func complete(config Config) (Config, error) {
 	return config, nil
 }
 
-func routes(config Config, secret string, downloads *downloads, operations *operations) http.Handler {
+func routes(config Config, secret string, downloads *downloads, operations *operations, screens *vncServices, replacing *updates) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.HandleMethodNotAllowed = false
@@ -175,6 +222,8 @@ func routes(config Config, secret string, downloads *downloads, operations *oper
 	downloads.routes(router)
 	(&imports{qm: config.QMCommand, folders: images, operations: operations}).routes(router)
 	operations.routes(router)
+	screens.routes(router)
+	replacing.routes(router)
 	(&guests{qm: config.QMCommand, timeout: config.CommandTimeout}).routes(router)
 	return router
 }

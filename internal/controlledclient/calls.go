@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Status asks whether the daemon runs.
@@ -107,5 +108,40 @@ func (c *Client) Unlock(ctx context.Context, vmid int64) error {
 func (c *Client) ChangePassword(ctx context.Context, vmid int64, userName, password string) error {
 	body := map[string]any{"id": vmid, "username": userName, "password": password}
 	_, err := c.call(ctx, commandTimeout, http.MethodPost, "/changePassword", nil, body, nil)
+	return err
+}
+
+// updateTimeout is for the fetch of a whole program.
+const updateTimeout = 5*time.Minute + 15*time.Second
+
+// Update lets the daemon fetch and become the release that its update_url names; it restarts after the answer.
+func (c *Client) Update(ctx context.Context) (Update, error) {
+	var update Update
+	_, err := c.call(ctx, updateTimeout, http.MethodPost, "/update", nil, nil, &update)
+	return update, err
+}
+
+// LastUpdate tells how the last update went. KindNotFound: there was none.
+func (c *Client) LastUpdate(ctx context.Context) (Update, error) {
+	var update Update
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/update", nil, nil, &update)
+	return update, err
+}
+
+// StartVNC opens a port of the node that leads to a guest's screen, or prolongs it.
+func (c *Client) StartVNC(ctx context.Context, order VNC) error {
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/vnc", nil, order, nil)
+	return err
+}
+
+// StopVNC closes it with its connections.
+func (c *Client) StopVNC(ctx context.Context, port int) error {
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/vnc/stop", nil, map[string]int{"port": port}, nil)
+	return err
+}
+
+// ImportVNC lets the websockify of this node lead to another node's port.
+func (c *Client) ImportVNC(ctx context.Context, order VNC) error {
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/vnc/import", nil, order, nil)
 	return err
 }

@@ -127,10 +127,19 @@ func TestRequestsOnTheWire(t *testing.T) {
 			_, err := client.ImportDisk(ctx, controlledclient.ImportDisk{VMID: 110, ImagePath: "/i/x", SavePath: "local"})
 			return err
 		},
-		"GET /operations/order-7 secret ":                                      func() error { _, err := client.Operation(ctx, "order-7"); return err },
-		`POST /readFile secret {"filename":"x","path":"/i"}`:                   func() error { _, err := client.ReadFile(ctx, "/i", "x"); return err },
-		`POST /deleteFile secret {"file":"x","path":"/i"}`:                     func() error { return client.DeleteFile(ctx, "/i", "x") },
-		`POST /unlock secret {"vmid":110}`:                                     func() error { return client.Unlock(ctx, 110) },
+		"GET /operations/order-7 secret ":                    func() error { _, err := client.Operation(ctx, "order-7"); return err },
+		`POST /readFile secret {"filename":"x","path":"/i"}`: func() error { _, err := client.ReadFile(ctx, "/i", "x"); return err },
+		`POST /deleteFile secret {"file":"x","path":"/i"}`:   func() error { return client.DeleteFile(ctx, "/i", "x") },
+		`POST /unlock secret {"vmid":110}`:                   func() error { return client.Unlock(ctx, 110) },
+		"POST /update secret ":                               func() error { _, err := client.Update(ctx); return err },
+		"GET /update secret ":                                func() error { _, err := client.LastUpdate(ctx); return err },
+		`POST /vnc secret {"vnc_file_path":"/v","host":"h","port":59000,"username":"u","password":"p","time":60,"vmid":101}`: func() error {
+			return client.StartVNC(ctx, controlledclient.VNC{File: "/v", Host: "h", Port: 59000, Token: "u", Password: "p", Time: 60, VMID: 101})
+		},
+		`POST /vnc/stop secret {"port":59000}`: func() error { return client.StopVNC(ctx, 59000) },
+		`POST /vnc/import secret {"vnc_file_path":"/v","host":"h","port":59000,"username":"u","password":"p","time":60,"vmid":101}`: func() error {
+			return client.ImportVNC(ctx, controlledclient.VNC{File: "/v", Host: "h", Port: 59000, Token: "u", Password: "p", Time: 60, VMID: 101})
+		},
 		`POST /changePassword secret {"id":108,"password":"p","username":"u"}`: func() error { return client.ChangePassword(ctx, 108, "u", "p") },
 	} {
 		if err := call(); err != nil {

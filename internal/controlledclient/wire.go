@@ -113,3 +113,31 @@ type Operation struct {
 	ExitCode  *int           `json:"exit_code,omitempty"`  // absent while running and when lost
 	Output    string         `json:"output,omitempty"`     // the last lines that the command printed
 }
+
+// UpdateState is where an update of the daemon stands.
+type UpdateState string
+
+const (
+	UpdateCurrent    UpdateState = "current"    // the release is not newer than what runs
+	UpdateRestarting UpdateState = "restarting" // the new program is in its place and takes over now
+	UpdateDone       UpdateState = "done"
+	UpdateRolledBack UpdateState = "rolled_back" // the new program did not answer; the old one is back
+)
+
+// Update is the data of POST /update and GET /update.
+type Update struct {
+	Version string      `json:"version"`
+	State   UpdateState `json:"state"`
+	Error   string      `json:"error,omitempty"`
+}
+
+// VNC is the body of POST /vnc and POST /vnc/import, all documented.
+type VNC struct {
+	File     string `json:"vnc_file_path"` // websockify's token file, or a folder of such
+	Host     string `json:"host"`          // where websockify finds the service
+	Port     int    `json:"port"`
+	Token    string `json:"username"`
+	Password string `json:"password"` // VNC looks at its first 8 bytes
+	Time     int    `json:"time"`     // seconds
+	VMID     int64  `json:"vmid"`
+}

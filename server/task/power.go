@@ -13,9 +13,10 @@ import (
 // shutdownPatience is how long a guest that is asked to stop may take before it is forced.
 const shutdownPatience = 60 * time.Second
 
-// powerState is what a power task remembers; Seen is the guest's state when last looked at.
+// powerState is what a power task, or one that puts a machine into the recycle bin, remembers; Seen is the guest's state when last
+// looked at.
 type powerState struct {
-	broker.PowerData
+	broker.RecycleData
 	Seen hypervisor.Power `json:"seen,omitempty"`
 	// Updating tells that the operation waited for writes edited models to the guest; Processor is their digest, once written.
 	Updating  bool    `json:"updating,omitempty"`

@@ -212,6 +212,7 @@ type fakeFleet struct {
 	inspected    atomic.Pointer[broker.Cluster]
 	asked        atomic.Value // timeframe and consolidation of the last history
 	lacks        atomic.Pointer[broker.Capability]
+	foreign      foreignGuests
 }
 
 func newFakeFleet() *fakeFleet { return &fakeFleet{} }

@@ -97,6 +97,9 @@ func (b *Broker) Reinstall(ctx context.Context, request ReinstallRequest, actor 
 	}
 	var task *Task
 	err = b.onVM(ctx, request.VM, func(tx Tx, vm *VM) error {
+		if vm.Spec.Adopted {
+			return Because(Conflict, ReasonAdopted, vm.ID)
+		}
 		switch vm.Status {
 		case VMPaused:
 			return Because(Conflict, ReasonVMSuspended, vm.ID)

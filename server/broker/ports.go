@@ -23,6 +23,7 @@ type Page struct{ Number, Size int }
 type Tx interface {
 	ClusterStore
 	PlacementStore
+	AdoptionStore
 	AreaStore
 	ImageStore
 	AddressStore
@@ -161,6 +162,8 @@ type VMFilter struct {
 	Recycled bool
 	// OldestFirst turns the order round; default is newest first.
 	OldestFirst bool
+	// ByName orders by name, whatever OldestFirst says.
+	ByName bool
 }
 
 // VMStore keeps VMs. A destroyed VM's row stays (deleted_at) with its name freed; one in the recycle bin holds everything, and

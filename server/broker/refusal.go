@@ -59,6 +59,8 @@ var refusalTexts = map[Reason][2]string{
 	ReasonNodeCPUFull:    {"not enough CPU left", "剩余 CPU 不足"},
 	ReasonNodeMemoryFull: {"not enough memory left", "剩余内存不足"},
 	ReasonNodeDiskFull:   {"not enough room left on storage %v", "存储 %v 剩余空间不足"},
+	ReasonManaged:        {"guest %v is virtual machine %v already", "虚拟机 %v 已被纳管，编号 %v"},
+	ReasonAdopted:        {"virtual machine %v was taken over: its system is not Gantry's to replace", "虚拟机 %v 为接管的虚拟机，不能重装系统"},
 	ReasonNodeGroup:      {"it has a machine of the same anti-affinity group already", "已有同一反亲和组的虚拟机"},
 }
 

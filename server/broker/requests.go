@@ -185,6 +185,12 @@ type Fleet interface {
 	NodeHistory(ctx context.Context, node *Node, timeframe, consolidation string) ([]map[string]float64, error)
 	// CheckDaemon asks a node's daemon for its status; pin "" = learn it. It returns the pin and the daemon's version.
 	CheckDaemon(ctx context.Context, daemon Daemon) (pin, version string, err error)
+	// ForeignGuest reads a guest that is not Gantry's yet. Unsupported where the driver takes over none.
+	ForeignGuest(ctx context.Context, cluster int64, node string, vmid int) (*ForeignGuest, error)
+	// MarkGuest puts a machine's owner mark on its guest; having it is success. UnmarkGuest takes it off; a guest that is gone is success,
+	// one without the mark Conflict with ReasonForeignGuest.
+	MarkGuest(ctx context.Context, vm *VM) error
+	UnmarkGuest(ctx context.Context, vm *VM) error
 	// Supports tells whether a cluster's hypervisor has a capability; false when the cluster can't be opened.
 	Supports(ctx context.Context, cluster int64, capability Capability) bool
 	// Kinds lists driver names.

@@ -186,7 +186,10 @@ func (f *Fleet) storeGuests(ctx context.Context, cluster int64, inventory hyperv
 		byID[guest.ID] = guest
 	}
 	vms, err := f.store.ListClusterVMs(ctx, cluster)
-	if err != nil || len(vms) == 0 {
+	if err != nil {
+		return err
+	}
+	if err := f.storeUnmanaged(ctx, cluster, inventory, vms); err != nil || len(vms) == 0 {
 		return err
 	}
 	nodes, err := f.store.ListClusterNodes(ctx, cluster)

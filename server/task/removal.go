@@ -125,7 +125,7 @@ func (w *Workflows) clearStale(ctx context.Context, subject *subject, state remo
 
 // deleteState is what a delete remembers.
 type deleteState struct {
-	broker.PowerData
+	broker.DeleteData
 	removal
 }
 
@@ -138,10 +138,10 @@ func (w *Workflows) delete() Workflow {
 				Title: map[broker.Language]string{broker.English: "Stop and remove the guest", broker.Chinese: "停止并移除虚拟机"}},
 		},
 		Finish: func(ctx context.Context, tx broker.Tx, run *Run, state broker.TaskState) error {
-			if state == broker.TaskDone {
-				return w.release(ctx, tx, run)
+			if state != broker.TaskDone {
+				return w.settleAsSeen(ctx, tx, run, state)
 			}
-			return w.settleAsSeen(ctx, tx, run, state)
+			return w.releaseDeleted(ctx, tx, run)
 		},
 	}
 }
@@ -158,7 +158,11 @@ func (w *Workflows) deleteGuest(ctx context.Context, run *Run) (Outcome, error) 
 	if subject.vm.VMID == 0 {
 		return Outcome{}, nil
 	}
-	outcome, awaited, err := w.removeGuest(ctx, run, subject, state.removal, hypervisor.Operation{})
+	remove := w.removeGuest
+	if subject.vm.Spec.Adopted {
+		remove = w.removeAdopted(state.DestroyDisks)
+	}
+	outcome, awaited, err := remove(ctx, run, subject, state.removal, hypervisor.Operation{})
 	if err != nil || (outcome.Wait.Done() && outcome.After == 0) {
 		return outcome, err
 	}

@@ -41,9 +41,14 @@ func (fleet) Supports(context.Context, int64, broker.Capability) bool { return t
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigOn(t, memory.Config{Images: map[string]int64{"debian-12.qcow2": 2 << 30}})
+}
+
+func newRigOn(t *testing.T, config memory.Config) *rig {
+	t.Helper()
 	ctx := t.Context()
 	s := openStore(t, databases["sqlite"](t))
-	cluster := memory.New(memory.Config{Images: map[string]int64{"debian-12.qcow2": 2 << 30}})
+	cluster := memory.New(config)
 	r := &rig{cluster: cluster, driver: cluster.Open()}
 	rules := broker.DefaultRules()
 	r.bench = newBench(t, s, func(*bench) []task.Workflow { return task.NewWorkflows(s, r, rules, time.Now).All() },

@@ -49,6 +49,8 @@ type Broker interface {
 	ChangeSettings(ctx context.Context, change broker.SettingsChange) error
 	DaemonSecret(ctx context.Context) (string, error)
 	PlacementSettings(ctx context.Context) (broker.PlacementSettings, error)
+	Adopt(ctx context.Context, request broker.AdoptRequest, actor broker.Actor) (*broker.VM, error)
+	Release(ctx context.Context, id int64) error
 	ChangePlacementSettings(ctx context.Context, change broker.PlacementSettingsChange) error
 	AddImage(ctx context.Context, image *broker.Image) error
 	ChangeImage(ctx context.Context, change broker.ImageChange) error
@@ -90,7 +92,7 @@ func (c *Calls) Routes() []route.Route {
 	for _, group := range [][]route.Route{
 		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.consoleNodeRoutes(), c.nodeChangeRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
-		c.sessionRoutes(), c.overviewRoutes(), c.auditRoutes(), c.nodeResourceRoutes(), c.modelPreviewRoutes(), c.eventRoutes(),
+		c.adoptionRoutes(), c.sessionRoutes(), c.overviewRoutes(), c.auditRoutes(), c.nodeResourceRoutes(), c.modelPreviewRoutes(), c.eventRoutes(),
 	} {
 		all = append(all, group...)
 	}

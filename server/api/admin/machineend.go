@@ -17,8 +17,8 @@ func (c *Calls) machineEndRoutes() []route.Route {
 		}, c.Machines.Restore),
 		route.Of(route.Route{
 			Methods: eraseAny, Path: "/{adminPath}/forceDelete/{hostId}", Auth: route.Admin, Name: "forceDelete", Group: "vm", Audit: true,
-			Summary: "Destroys a machine for good, in the recycle bin or not.",
-		}, c.Machines.Destroy),
+			Summary: "Destroys a machine for good, in the recycle bin or not. One that was taken over is switched off and let go, unless destroyDisks is true.",
+		}, c.Machines.DestroyAll),
 		route.Of(route.Route{
 			Methods: putPost, Path: "/{adminPath}/updateVmConfig/renewal", Auth: route.Admin, Name: "renewal", Group: "vm", Audit: true,
 			Summary: "Sets when a machine expires; an expired one is lifted and, if it ran until then, started.",

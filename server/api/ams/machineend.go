@@ -36,6 +36,20 @@ func (m *Machines) Destroy(ctx context.Context, call *route.Call, request HostPa
 	return m.ending(ctx, call, request.HostID, m.Orders.Destroy)
 }
 
+// DestroyRequest names a machine to destroy.
+type DestroyRequest struct {
+	HostPath
+	DestroyDisks bool `json:"destroyDisks" doc:"of a machine that was taken over: delete its guest with its disks, too; default false: it is switched off and stays on the hypervisor"`
+}
+
+// DestroyAll is Destroy for operators, who may also want the guest and the disks of an adopted machine gone.
+func (m *Machines) DestroyAll(ctx context.Context, call *route.Call, request DestroyRequest) (TaskRef, error) {
+	if request.DestroyDisks {
+		return m.ending(ctx, call, request.HostID, m.Orders.DestroyWithDisks)
+	}
+	return m.ending(ctx, call, request.HostID, m.Orders.Destroy)
+}
+
 // Restore takes a machine out of the recycle bin. There is a task where it is started again.
 func (m *Machines) Restore(ctx context.Context, call *route.Call, request HostPath) (route.Null, error) {
 	if _, err := m.find(ctx, call, request.HostID); err != nil {

@@ -22,6 +22,7 @@ type Orders interface {
 	Resize(ctx context.Context, request broker.ResizeRequest, actor broker.Actor) (task *broker.Task, pending bool, err error)
 	Delete(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
 	Destroy(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
+	DestroyWithDisks(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
 	Restore(ctx context.Context, vm int64, actor broker.Actor) (*broker.Task, error)
 	Renew(ctx context.Context, vm int64, until time.Time, actor broker.Actor) (*broker.Task, error)
 }
@@ -113,12 +114,15 @@ type PageRequest struct {
 	Search string `json:"search" in:"query" rule:"max=64" doc:"beginning of a name, an address or a VMID"`
 	Status *int   `json:"status" in:"query" rule:"min=0,max=17" doc:"as vmhost.status; also 16 being deleted, 17 needs an operator"`
 	NodeID int64  `json:"nodeId" in:"query" rule:"min=1" doc:"machines of this node only"`
+	Sort   string `json:"sort" in:"query" one:"newest|oldest|name" doc:"default newest"`
 	Paging
 }
 
 // Page lists machines out of the store.
 func (m *Machines) Page(ctx context.Context, call *route.Call, request PageRequest) (ShortList[VM], error) {
-	filter := broker.VMFilter{Search: strings.TrimSpace(request.Search), NodeID: request.NodeID}
+	filter := broker.VMFilter{
+		Search: strings.TrimSpace(request.Search), NodeID: request.NodeID, OldestFirst: request.Sort == "oldest", ByName: request.Sort == "name",
+	}
 	if request.Status != nil {
 		status := broker.VMStatus(*request.Status)
 		filter.Status = &status

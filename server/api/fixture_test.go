@@ -200,6 +200,7 @@ func (f *fixture) setStatus(t testing.TB, id int64, status broker.VMStatus) {
 
 type fakeQueue struct{ woken atomic.Int64 }
 
+func (q *fakeQueue) Arriving() func()              { return func() {} }
 func (q *fakeQueue) Wake()                         { q.woken.Add(1) }
 func (q *fakeQueue) Deadline(string) time.Duration { return 30 * time.Minute }
 

@@ -46,6 +46,7 @@ func (b *Broker) PlaceOrder(ctx context.Context, request OrderRequest, actor Act
 	if err != nil {
 		return nil, nil, err
 	}
+	defer b.queue.Arriving()()
 	err = b.store.Transact(ctx, func(tx Tx) error {
 		vm, task, err = b.reserveOrder(ctx, tx, request, plan, fingerprint, actor)
 		return err

@@ -201,6 +201,8 @@ type Fleet interface {
 type Queue interface {
 	// Wake tells that a task was committed.
 	Wake()
+	// Arriving tells that an order is being taken, until ended is called. The queue begins little else while many are.
+	Arriving() (ended func())
 	// Deadline gives how long a task of the kind may take.
 	Deadline(kind string) time.Duration
 }

@@ -77,6 +77,8 @@ type auditRow struct {
 
 func (auditRow) TableName() string { return "audit" }
 
+var auditTable = tableOf[auditRow]()
+
 func (r *auditRow) noun() broker.AuditEntry {
 	return broker.AuditEntry{
 		ID: r.ID, At: r.At.time(), RequestID: r.RequestID, Actor: r.Actor, Address: r.Address, Method: r.Method, Path: r.Path,
@@ -90,8 +92,8 @@ func (s *session) InsertAudit(ctx context.Context, entry *broker.AuditEntry) err
 			At: fromTime(entry.At), RequestID: entry.RequestID, Actor: entry.Actor, Address: entry.Address, Method: entry.Method,
 			Path: entry.Path, Body: entry.Body, Status: entry.Status, Code: entry.Code, Duration: entry.Duration.Microseconds(),
 		}
-		err := db.Create(row).Error
-		entry.ID = row.ID
+		id, err := auditTable.add(db, row)
+		entry.ID = id
 		return err
 	})
 }

@@ -113,6 +113,7 @@ func (placeFleet) Supports(context.Context, int64, broker.Capability) bool { ret
 
 type placeQueue struct{}
 
+func (placeQueue) Arriving() func()              { return func() {} }
 func (placeQueue) Wake()                         {}
 func (placeQueue) Deadline(string) time.Duration { return time.Hour }
 

@@ -55,8 +55,11 @@ func (e *Engine) claimLoop() {
 // next claims if there may be something to claim, and tells how long to sleep if nothing happens.
 func (c *claimer) next() time.Duration {
 	free := c.Workers - c.busy
-	if free == 0 {
-		return longSleep // a worker that ends wakes the loop
+	if c.arriving.Load() >= rush {
+		free = min(c.Workers, rushWorkers) - c.busy
+	}
+	if free <= 0 {
+		return longSleep // a worker that ends wakes the loop, and so does the end of a rush of orders
 	}
 	if !c.hungry {
 		if pause := c.untilDue(); pause > 0 {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gantry/server/broker"
@@ -63,6 +64,8 @@ type Engine struct {
 
 	mu      sync.Mutex
 	running map[int64]time.Time // task → end of its lease
+
+	arriving atomic.Int64 // orders that are being taken
 }
 
 // New checks the configuration. It starts nothing.
@@ -137,6 +140,24 @@ func (e *Engine) Wake() {
 	default:
 	}
 }
+
+// Arriving tells that an order is being taken, until ended is called. While many are, fewer workers begin: who orders waits for the
+// answer, and the machines are not ready any later for it.
+func (e *Engine) Arriving() (ended func()) {
+	e.arriving.Add(1)
+	return func() {
+		if e.arriving.Add(-1) == rush-1 {
+			e.Wake()
+		}
+	}
+}
+
+const (
+	// rush is how many orders at a time are many.
+	rush = 4
+	// rushWorkers are then at work, so that a stream of orders without end does not stop everything else.
+	rushWorkers = 2
+)
 
 // Deadline gives how long a task of the kind may take; an unknown kind gets an hour.
 func (e *Engine) Deadline(kind string) time.Duration {

@@ -96,7 +96,7 @@ fuzz: web/dist/.built ## every fuzz target for FUZZ_TIME
 
 .PHONY: packages
 packages: ## what tests need from Debian: databases, machines, a browser, a C compiler for the race detector
-	@$(INSTALL) compiler qemu image-tools mariadb chromium fonts network
+	@$(INSTALL) compiler qemu image-tools mariadb chromium fonts network sshd
 
 .PHONY: clean
 clean: ## remove what was built; var/ keeps the cloud image and the demo's state

@@ -27,6 +27,7 @@ require (
 	github.com/knadh/koanf/v2 v2.3.0
 	github.com/luthermonson/go-proxmox v0.8.0
 	github.com/pquerna/otp v1.5.0
+	github.com/pkg/sftp v1.13.9
 	github.com/pressly/goose/v3 v3.26.0
 	github.com/prometheus/client_golang v1.23.2
 	github.com/tink-crypto/tink-go/v2 v2.4.0
@@ -76,6 +77,7 @@ require (
 	github.com/knadh/koanf/parsers/yaml v1.1.0 // indirect
 	github.com/knadh/koanf/providers/rawbytes v1.0.0 // indirect
 	github.com/knadh/koanf/providers/structs v1.0.0 // indirect
+	github.com/kr/fs v0.1.0 // indirect
 	github.com/leodido/go-urn v1.4.0 // indirect
 	github.com/magefile/mage v1.14.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Installs the Debian packages behind the named components, so that `make` works on a fresh machine:
 #
-#   scripts/install-packages.sh qemu image-tools mariadb chromium fonts network compiler libvirt
+#   scripts/install-packages.sh qemu image-tools mariadb chromium fonts network compiler libvirt sshd
 #
 # With everything in place it returns at once. As root it installs what is missing, without starting any service; as
 # another user it prints one line that says what to install and exits 1.
 set -eu
 
 usage() {
-	echo "usage: $0 COMPONENT...   (qemu image-tools mariadb chromium fonts network compiler libvirt)" >&2
+	echo "usage: $0 COMPONENT...   (qemu image-tools mariadb chromium fonts network compiler libvirt sshd)" >&2
 	exit 2
 }
 
@@ -29,6 +29,8 @@ packages_of() {
 	compiler) echo gcc libc6-dev ;;
 	# The hypervisor of the libvirt driver's tests, its network filters, and an SSH server and nsenter to reach it by.
 	libvirt) echo libvirt-daemon-system libvirt-daemon-config-nwfilter libvirt-clients qemu-system-x86 qemu-utils iptables iproute2 openssh-server util-linux ;;
+	# The SSH server of the tests that install the node daemon.
+	sshd) echo openssh-server ;;
 	*) usage ;;
 	esac
 }

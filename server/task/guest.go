@@ -22,16 +22,18 @@ type Workflows struct {
 	hypervisors Hypervisors
 	rules       broker.Rules
 	now         func() time.Time
+	// Installation is where node daemons are installed.
+	Installation Installation
 }
 
 // NewWorkflows makes the workflows.
 func NewWorkflows(store broker.Store, hypervisors Hypervisors, rules broker.Rules, now func() time.Time) *Workflows {
-	return &Workflows{store: store, hypervisors: hypervisors, rules: rules, now: now}
+	return &Workflows{store: store, hypervisors: hypervisors, rules: rules, now: now, Installation: DefaultInstallation()}
 }
 
 // All lists every workflow.
 func (w *Workflows) All() []Workflow {
-	return []Workflow{w.create(), w.power(), w.reinstall(), w.delete(), w.recycle(), w.downloadImage(), w.deleteImage(), w.password(), w.resize()}
+	return []Workflow{w.create(), w.power(), w.reinstall(), w.delete(), w.recycle(), w.downloadImage(), w.deleteImage(), w.password(), w.resize(), w.installDaemon()}
 }
 
 // subject is the VM that a task works on, with all that is needed to act on its guest.

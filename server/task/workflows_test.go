@@ -21,6 +21,8 @@ type rig struct {
 	driver  hypervisor.Driver
 	broker  *broker.Broker
 	node    int64
+	// workflows are those that the engine carries out.
+	workflows *task.Workflows
 }
 
 // Driver, Daemon and OperationState make the rig what workflows and engine talk to.
@@ -51,7 +53,8 @@ func newRigOn(t *testing.T, config memory.Config) *rig {
 	cluster := memory.New(config)
 	r := &rig{cluster: cluster, driver: cluster.Open()}
 	rules := broker.DefaultRules()
-	r.bench = newBench(t, s, func(*bench) []task.Workflow { return task.NewWorkflows(s, r, rules, time.Now).All() },
+	r.workflows = task.NewWorkflows(s, r, rules, time.Now)
+	r.bench = newBench(t, s, func(*bench) []task.Workflow { return r.workflows.All() },
 		func(config *task.Config) { config.Operations = r })
 	r.broker = broker.New(s, fleet{}, r.engine, rules, time.Now, slog.New(slog.DiscardHandler))
 	row := &broker.Cluster{Kind: "memory", Name: "lab", Options: map[string]string{"host": "lab", "port": "1"}, VMIDFrom: 100, VMIDTo: 999, CreatedAt: time.Now()}

@@ -36,6 +36,7 @@ type Broker interface {
 	AddPoolRange(ctx context.Context, request broker.PoolByRange) (int, error)
 	ChangeNode(ctx context.Context, change broker.NodeChange) ([]broker.ClusterProblem, error)
 	DeleteNode(ctx context.Context, id int64) error
+	InstallDaemon(ctx context.Context, request broker.InstallDaemonRequest, actor broker.Actor) (*broker.Task, error)
 	SaveConsoleNode(ctx context.Context, change broker.ConsoleNodeChange) error
 	DeleteConsoleNode(ctx context.Context, id int64) error
 	ChangePool(ctx context.Context, change broker.PoolChange) (pool *broker.AddressPool, staleGuests int64, err error)
@@ -90,7 +91,7 @@ var (
 func (c *Calls) Routes() []route.Route {
 	var all []route.Route
 	for _, group := range [][]route.Route{
-		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.consoleNodeRoutes(), c.nodeChangeRoutes(), c.addressRoutes(),
+		c.accountRoutes(), c.areaRoutes(), c.settingRoutes(), c.imageChangeRoutes(), c.consoleNodeRoutes(), c.nodeChangeRoutes(), c.installRoutes(), c.addressRoutes(),
 		c.loginRoutes(), c.keyRoutes(), c.nodeRoutes(), c.poolRoutes(), c.imageRoutes(), c.machineRoutes(), c.machineListRoutes(), c.taskRoutes(),
 		c.adoptionRoutes(), c.sessionRoutes(), c.overviewRoutes(), c.auditRoutes(), c.nodeResourceRoutes(), c.modelPreviewRoutes(), c.eventRoutes(),
 	} {

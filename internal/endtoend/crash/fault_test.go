@@ -16,7 +16,7 @@ import (
 // that was not carried out is.
 func TestRepliesAreLost(t *testing.T) {
 	t.Parallel()
-	i := install(t, kind{imports: true})
+	i := install(t, kind{imports: true, compares: true})
 	for _, each := range orders {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {
@@ -114,34 +114,47 @@ func TestTasksGoWrong(t *testing.T) {
 		t.Run(each.name, func(t *testing.T) {
 			usual, _ := i.usual(t, each, false)
 			for _, kind := range taskTypes(usual) {
-				for _, step := range taskSteps(kind) {
-					for name, rule := range map[string]fault.TaskRule{
-						"error": {Error: "no luck"}, "lock timeout": {LockTimeout: true}, "warning": {Warnings: []string{"take care"}},
-					} {
-						if kind == "qmreboot" && step == "end" && rule.Error != "" {
-							continue // the guest starts all the same, a moment after the broker looked; the next poll tells
-						}
-						t.Run(kind+"/"+step+"/"+name, func(t *testing.T) {
-							rule.Type, rule.Step, rule.Times = kind, step, 1
-							ended, _, _ := i.carryOut(t, each, trial{arrange: func() {
-								check(t, i.faults.control("POST", "/rules/task", rule, nil))
-							}})
-							switch {
-							case ended.State == broker.TaskDone:
-							case rule.Error != "" && ended.State == broker.TaskUndone && strings.Contains(ended.Error, "no luck"):
-							default:
-								t.Errorf("the task is %s: %q, %q", ended.State, ended.Error, ended.Note)
-								i.tell(t, ended)
-							}
-							if name == "warning" && kind != "imgdel" && !i.noted(t, ended, "take care") {
-								t.Error("nobody is told of the warning")
-								i.tell(t, ended)
-							}
-						})
-					}
-				}
+				i.tasksGoWrong(t, each, kind)
 			}
 		})
+	}
+}
+
+// The same where the node's daemon imported the system disk, and a task of the hypervisor attaches it.
+func TestTasksGoWrongBesideTheDaemon(t *testing.T) {
+	t.Parallel()
+	i := install(t, kind{})
+	for _, each := range ordersOf(broker.CreateKind, broker.ReinstallKind) {
+		t.Run(each.name, func(t *testing.T) { i.tasksGoWrong(t, each, "qmconfig") })
+	}
+}
+
+func (i *installation) tasksGoWrong(t *testing.T, each order, kind string) {
+	for _, step := range taskSteps(kind) {
+		for name, rule := range map[string]fault.TaskRule{
+			"error": {Error: "no luck"}, "lock timeout": {LockTimeout: true}, "warning": {Warnings: []string{"take care"}},
+		} {
+			if kind == "qmreboot" && step == "end" && rule.Error != "" {
+				continue // the guest starts all the same, a moment after the broker looked; the next poll tells
+			}
+			t.Run(kind+"/"+step+"/"+name, func(t *testing.T) {
+				rule.Type, rule.Step, rule.Times = kind, step, 1
+				ended, _, _ := i.carryOut(t, each, trial{arrange: func() {
+					check(t, i.faults.control("POST", "/rules/task", rule, nil))
+				}})
+				switch {
+				case ended.State == broker.TaskDone:
+				case rule.Error != "" && ended.State == broker.TaskUndone && strings.Contains(ended.Error, "no luck"):
+				default:
+					t.Errorf("the task is %s: %q, %q", ended.State, ended.Error, ended.Note)
+					i.tell(t, ended)
+				}
+				if name == "warning" && kind != "imgdel" && !i.noted(t, ended, "take care") {
+					t.Error("nobody is told of the warning")
+					i.tell(t, ended)
+				}
+			})
+		}
 	}
 }
 
@@ -156,7 +169,7 @@ func (i *installation) noted(t *testing.T, task *broker.Task, text string) bool 
 // The node can't be reached for a while, from each border on at which the broker is about to call it or waits for it.
 func TestNodeIsAway(t *testing.T) {
 	t.Parallel()
-	i := install(t, kind{imports: true})
+	i := install(t, kind{imports: true, compares: true})
 	for _, each := range orders {
 		t.Run(each.name, func(t *testing.T) {
 			for direction, undo := range map[string]bool{"do": false, "undo": true} {

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,15 +12,14 @@ import (
 	"gantry/server/task"
 )
 
-// ordersThatChange are those whose end counts most: what they make or take away must not be lost, nor be there twice.
+// ordersOf are the orders of some kinds.
+func ordersOf(kinds ...string) []order {
+	return slices.DeleteFunc(slices.Clone(orders), func(each order) bool { return !slices.Contains(kinds, each.kind) })
+}
+
+// ordersThatChange are those whose end counts most: the volumes that they make or take away must not be lost, nor be there twice.
 func ordersThatChange() []order {
-	var some []order
-	for _, each := range orders {
-		if each.kind != broker.PowerKind && each.kind != broker.RecycleKind {
-			some = append(some, each)
-		}
-	}
-	return some
+	return ordersOf(broker.CreateKind, broker.ReinstallKind, broker.DeleteKind, broker.DownloadImageKind, broker.DeleteImageKind)
 }
 
 // The hypervisor's node loses its power at each border, forwards and backwards, and comes back: what ran there has died, locks stay.

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -43,6 +44,11 @@ func TestMain(m *testing.M) {
 			os.Exit(lab.RunQM(context.Background(), argument, os.Args[3], os.Args[4:], os.Stdin, os.Stdout, os.Stderr))
 		}
 	}
+	// The tests wait more than they compute: more of them at once than there are processors, unless -parallel says otherwise.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(mariadbtest.Main(m, &mariadb))
 }
 
@@ -82,13 +88,14 @@ type labHello struct{ URL, TokenID, TokenSecret, Socket, Control, ControlToken s
 type labSettings struct {
 	Listen, DataDir, ControlListen, ControlToken string
 	Storages                                     []lab.Storage
+	NoCleanupLock                                bool
 }
 
 func runLab(settings labSettings, log *slog.Logger) error {
 	running, err := lab.Start(context.Background(), lab.Config{
 		Nodes: []string{nodeName, otherNode}, Listen: settings.Listen, DataDir: settings.DataDir, Storages: settings.Storages,
 		ControlListen: settings.ControlListen, ControlToken: settings.ControlToken,
-		TimeScale: 0.01, StatusInterval: time.Second, UnauthorizedDelay: -1, Logger: log,
+		TimeScale: 0.01, NoCleanupLock: settings.NoCleanupLock, StatusInterval: time.Second, UnauthorizedDelay: -1, Logger: log,
 	})
 	if err != nil {
 		return err

@@ -74,9 +74,34 @@ var orders = []order{
 			vm, err := i.store.FindVM(t.Context(), i.machine)
 			check(t, err)
 			if vm.RecycledAt != nil {
+				if !vm.DestroyAt.After(*vm.RecycledAt) {
+					t.Errorf("machine %d is to be destroyed at once", vm.ID)
+				}
 				i.destroy(t, i.machine)
 				i.finish(t)
 			}
+		}},
+	{name: "resize", kind: broker.ResizeKind, failing: "qmstart",
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
+		place: func(i *installation, t *testing.T) int64 {
+			vm, err := i.store.FindVM(t.Context(), i.machine)
+			check(t, err)
+			check(t, i.billing.ams("PUT", "/api/v1/pve/updateVm", map[string]any{
+				"hostId": i.machine, "memory": 512 + 256 - vm.Spec.MemoryMB%512, "systemDiskSize": vm.Spec.SystemDiskGB + 1, "restart": true,
+			}, nil))
+			return i.machine
+		},
+		again: map[place]string{
+			{Step: "configure", Moment: task.BeforeCommit, Undo: true, Time: 1}: "POST /nodes/pve1/qemu/ID/config",
+		}},
+	{name: "reset password", kind: broker.PasswordKind, failing: "qmstart",
+		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
+		place: func(i *installation, t *testing.T) int64 {
+			check(t, i.billing.ams("PUT", "/api/v1/pve/updateVmConfig/restPassword", map[string]any{"hostId": i.machine, "newPassword": "another-2"}, nil))
+			return i.machine
+		},
+		again: map[place]string{
+			{Step: "configure", Moment: task.BeforeCommit, Undo: true, Time: 1}: "POST /nodes/pve1/qemu/ID/config",
 		}},
 	{name: "delete", kind: broker.DeleteKind, failing: "qmdestroy",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
@@ -125,11 +150,25 @@ func (i *installation) create(t *testing.T) int64 {
 	i.counted++
 	var reply struct{ HostID int64 }
 	ordering := i.billing.with("Idempotency-Key", fmt.Sprintf("order-%d", i.counted))
-	check(t, ordering.ams("POST", "/api/v1/pve/cerateVM", map[string]any{
-		"nodeid": i.nodeID, "os": imageFile, "memory": 512, "storage": "data", "systemDiskSize": systemDiskGB,
-		"dataDisk": map[string]int{"1": dataDiskGB},
-	}, &reply))
+	whenOnline(t, func() error {
+		return ordering.ams("POST", "/api/v1/pve/cerateVM", map[string]any{
+			"nodeid": i.nodeID, "os": imageFile, "memory": 512, "storage": "data", "systemDiskSize": systemDiskGB,
+			"dataDisk": map[string]int{"1": dataDiskGB},
+		}, &reply)
+	})
 	return reply.HostID
+}
+
+// whenOnline repeats what is refused because the node is offline: a poll that began during the trial before may have ended now only.
+func whenOnline(t *testing.T, ask func() error) {
+	t.Helper()
+	eventually(t, "the node is online again", func() error {
+		err := ask()
+		if err != nil && !strings.Contains(err.Error(), "it is offline") {
+			t.Fatal(err)
+		}
+		return err
+	})
 }
 
 // haveMachine brings i.machine into a state; it orders one when there is none.

@@ -10,10 +10,11 @@ import (
 // The broker is killed at each border of each step of each workflow, forwards and backwards, and started again on the same data. Each order ends
 // as it would have ended, and the hypervisor was asked for exactly what it would have been asked for.
 func TestServerIsKilledAtEachBorder(t *testing.T) {
+	t.Parallel()
 	for name, onMariaDB := range map[string]bool{"SQLite": false, "MariaDB": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			i := install(t, kind{mariadb: onMariaDB, imports: true})
+			i := install(t, kind{mariadb: onMariaDB, imports: true, compares: true})
 			for _, each := range orders {
 				t.Run(each.name, func(t *testing.T) {
 					t.Run("do", func(t *testing.T) { i.killServerAtEachBorder(t, each, false) })
@@ -27,7 +28,7 @@ func TestServerIsKilledAtEachBorder(t *testing.T) {
 // The same where the node's daemon fetches and imports images.
 func TestServerIsKilledAtEachBorderBesideTheDaemon(t *testing.T) {
 	t.Parallel()
-	i := install(t, kind{})
+	i := install(t, kind{compares: true})
 	for _, each := range ordersByDaemon() {
 		t.Run(each.name, func(t *testing.T) {
 			before := 0

@@ -2,6 +2,8 @@ package crash
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"testing"
 
 	"gantry/server/broker"
@@ -22,11 +24,13 @@ func (i *installation) carryOut(t *testing.T, each order, how trial) (*broker.Ta
 	t.Helper()
 	i.serverReady(t)
 	eventually(t, "the node is online again", func() error {
-		node, err := i.store.FindNode(t.Context(), i.nodeID)
-		if err == nil && node.Status != broker.NodeOnline {
-			err = errors.New(node.LastError)
+		// Not by i.store, which keeps for a second what it has read.
+		for _, status := range i.pairs(t, fmt.Sprintf("SELECT id, status FROM nodes WHERE id = %d", i.nodeID)) {
+			if status == strconv.Itoa(int(broker.NodeOnline)) {
+				return nil
+			}
 		}
-		return err
+		return errors.New("it is offline")
 	})
 	if each.prepare != nil {
 		each.prepare(i, t)
@@ -50,6 +54,7 @@ func (i *installation) carryOut(t *testing.T, each order, how trial) (*broker.Ta
 		i.tell(t, ended)
 	}
 	if each.cleanUp != nil {
+		i.serverReady(t)
 		each.cleanUp(i, t)
 	}
 	return ended, asked, places

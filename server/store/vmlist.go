@@ -49,9 +49,9 @@ func pageOfVMs(db *gorm.DB, filter broker.VMFilter, page broker.Page, total int6
 	if size <= 0 {
 		return nil, nil
 	}
-	oldestFirst, fromEnd := filter.OldestFirst, offset > total/2
+	ascending, fromEnd := filter.OldestFirst || filter.ByName, offset > total/2
 	if fromEnd {
-		oldestFirst, offset = !oldestFirst, total-offset-size
+		ascending, offset = !ascending, total-offset-size
 	}
 	order := "vms.id"
 	query := filterVMs(db, filter)
@@ -60,7 +60,10 @@ func pageOfVMs(db *gorm.DB, filter broker.VMFilter, page broker.Page, total int6
 	} else if filter.Search != "" {
 		order = "vms.id + 0" // sorts the hits: else SQLite likes to walk over all VMs in search of them
 	}
-	if !oldestFirst {
+	if filter.ByName {
+		order, query = "vms.live_name", query.Where("vms.live_name IS NOT NULL") // VMs in service have one; it lets the index of names give the order
+	}
+	if !ascending {
 		order += " DESC"
 	}
 	err = query.Order(order).Limit(int(size)).Offset(int(offset)).Pluck("vms.id", &ids).Error

@@ -238,6 +238,7 @@ func TestVMLists(t *testing.T) {
 		}{
 			"newest first":          {broker.VMFilter{}, "web% 10gbit db-1 WEB-2 web-1"},
 			"oldest first":          {broker.VMFilter{OldestFirst: true}, "web-1 WEB-2 db-1 10gbit web%"},
+			"by name":               {broker.VMFilter{ByName: true, OldestFirst: true}, "10gbit db-1 web% web-1 WEB-2"},
 			"status":                {broker.VMFilter{Status: &running}, "10gbit db-1 web-1"},
 			"node":                  {broker.VMFilter{NodeID: other.ID}, "10gbit db-1"},
 			"tenant":                {broker.VMFilter{Tenant: &one}, "db-1 WEB-2 web-1"},

@@ -33,7 +33,7 @@ func (g *Guest) buildSpec(values guestconf.Section) (machine.Spec, error) {
 		spec.SMBIOS = []string{text}
 	}
 	if args := values["args"]; args != "" {
-		spec.Args = strings.Fields(args)
+		spec.Args = shellWords(args)
 	}
 	for _, key := range values.Drives() {
 		disk, ok, err := g.disk(values.Drive(key))

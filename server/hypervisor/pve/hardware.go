@@ -28,12 +28,14 @@ func smbios(spec hypervisor.GuestSpec) string {
 	return value.String()
 }
 
-// shellWords writes arguments so that Perl's Text::ParseWords::shellwords, which PVE splits args with, gives them back: inside single
-// quotes nothing but a single quote is special, and that one is put into double quotes.
+// shellWords writes arguments so that Perl's Text::ParseWords::shellwords, which PVE splits args with, gives them back: in double quotes,
+// where a backslash takes the next character as it is and nothing else is special. Single quotes would not do: a backslash in them takes
+// the quote behind it along.
 func shellWords(words []string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	quoted := make([]string, len(words))
 	for i, word := range words {
-		quoted[i] = "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
+		quoted[i] = `"` + escape.Replace(word) + `"`
 	}
 	return strings.Join(quoted, " ")
 }

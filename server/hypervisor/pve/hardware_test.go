@@ -27,9 +27,9 @@ func TestTheSystemTableIsAnOptionOfPVE(t *testing.T) {
 
 // TestPerlGivesTheWordsBack asks the module that PVE splits args with.
 func TestPerlGivesTheWordsBack(t *testing.T) {
-	words := []string{"-cpu", `host,model-id=a 'b' "c" \d $(e) ;f`, "-smbios", "type=0,vendor=x"}
+	words := []string{"-cpu", `host,model-id=a 'b' "c" \d $(e) ;f`, "-smbios", `type=0,vendor=x\`, `\'a\"`, "", `a\'b`}
 	script := `use Text::ParseWords; print join("\n", shellwords($ARGV[0]))`
-	got, err := exec.Command("perl", "-e", script, shellWords(words)).Output()
+	got, err := exec.Command("perl", "-e", script, "--", shellWords(words)).Output()
 	if err != nil || string(got) != strings.Join(words, "\n") {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, strings.Join(words, "\n"))
 	}

@@ -83,13 +83,14 @@ func accept(ctx context.Context, running *stack.Stack, with settings) error {
 			together = append(together, burst.accepted...)
 		}
 	}
-	fmt.Printf("%d orders at the same moment, %d times: %s\n", with.callers, bursts, distribution(together))
+	fmt.Printf("%d orders at the same moment, nothing else at work, %d times: %s\n", with.callers, bursts, distribution(together))
 	result, err := placeMany(ctx, running, with.orders, with.callers)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d callers without pause, %d orders, which are carried out meanwhile: %s, %.0f accepted/s\n", with.callers, with.orders,
 		distribution(result.accepted), float64(with.orders)/result.taken.Sub(result.began).Seconds())
+	fmt.Printf("cerateVM accept latency p99 at %d concurrent: %s (aim: at most 50 ms)\n", with.callers, milliseconds(result.accepted.Quantile(0.99)))
 	_, err = result.awaitAll(ctx, running)
 	return err
 }

@@ -32,7 +32,9 @@ NPM       := npm --prefix web --no-audit --no-fund --no-update-notifier
 INSTALL   := scripts/install-packages.sh
 
 DEMO_LISTEN   ?= 127.0.0.1:8080
-DEMO_DATA_DIR ?= var/demo
+# pve is the lab; libvirt is this machine's own libvirtd, or where none runs, and for root, one that ends with the demo.
+HYPERVISOR    ?= pve
+DEMO_DATA_DIR ?= var/demo$(if $(filter-out pve,$(HYPERVISOR)),-$(HYPERVISOR))
 DEMO_FLAGS    ?=
 # A number of runs, not a time: at its time limit go test sometimes calls a run that it cut off a failure.
 FUZZ_TIME     ?= 3000x
@@ -43,9 +45,9 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 .PHONY: demo
-demo: build $(IMAGE) ## run everything here, order one virtual machine, show URLs and logins; Ctrl-C ends it
-	@$(INSTALL) qemu network
-	@bin/gantry demo --data-dir $(DEMO_DATA_DIR) --listen $(DEMO_LISTEN) $(DEMO_FLAGS)
+demo: build $(IMAGE) ## run everything here, order one virtual machine, show URLs and logins; Ctrl-C ends it; HYPERVISOR=libvirt for libvirt
+	@$(INSTALL) qemu network $(filter libvirt,$(HYPERVISOR))
+	@bin/gantry demo --hypervisor $(HYPERVISOR) --data-dir $(DEMO_DATA_DIR) --listen $(DEMO_LISTEN) $(DEMO_FLAGS)
 
 .PHONY: build
 build: web ## bin/gantry, one static binary with the web pages inside
@@ -96,7 +98,7 @@ fuzz: web/dist/.built ## every fuzz target for FUZZ_TIME
 
 .PHONY: packages
 packages: ## what tests need from Debian: databases, machines, a browser, a C compiler for the race detector
-	@$(INSTALL) compiler qemu image-tools mariadb chromium fonts network sshd
+	@$(INSTALL) compiler qemu image-tools mariadb chromium fonts network sshd libvirt
 
 .PHONY: clean
 clean: ## remove what was built; var/ keeps the cloud image and the demo's state

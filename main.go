@@ -26,20 +26,21 @@ const (
 
 // commandLine is what `gantry --help` shows.
 type commandLine struct {
-	Server     serverCommand     `cmd:"" help:"The broker: API, panel and tasks."`
-	Controlled controlledCommand `cmd:"" help:"The daemon on a hypervisor node."`
-	Vncproxy   vncproxyCommand   `cmd:"" help:"The console proxy between browsers and screens."`
-	Lab        labCommand        `cmd:"" help:"A cluster that answers like Proxmox VE, for demo, tests and benchmarks."`
-	Admin      adminCommand      `cmd:"" help:"Repair an installation from the server's machine."`
-	Demo       demoCommand       `cmd:"" help:"Everything at once on embedded defaults, with one machine ordered."`
-	Version    versionCommand    `cmd:"" help:"Show which build this is."`
+	Server       serverCommand       `cmd:"" help:"The broker: API, panel and tasks."`
+	Controlled   controlledCommand   `cmd:"" help:"The daemon on a hypervisor node."`
+	Vncproxy     vncproxyCommand     `cmd:"" help:"The console proxy between browsers and screens."`
+	Lab          labCommand          `cmd:"" help:"A cluster that answers like Proxmox VE, for demo, tests and benchmarks."`
+	Admin        adminCommand        `cmd:"" help:"Repair an installation from the server's machine."`
+	Demo         demoCommand         `cmd:"" help:"Everything at once on embedded defaults, with one machine ordered."`
+	DemoLibvirtd demoLibvirtdCommand `cmd:"" hidden:""`
+	Version      versionCommand      `cmd:"" help:"Show which build this is."`
 }
 
 // process is what commands get from the operating system.
 type process struct {
-	ctx            context.Context // ends at the first SIGINT or SIGTERM
-	environment    []string
-	stdout, stderr io.Writer
+	ctx                    context.Context // ends at the first SIGINT or SIGTERM
+	arguments, environment []string
+	stdout, stderr         io.Writer
 }
 
 // exitStatus ends the program with a status, without a message.
@@ -49,7 +50,7 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 
 func main() {
 	ctx := untilSignal(os.Stderr)
-	os.Exit(run(&process{ctx: ctx, environment: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+	os.Exit(run(&process{ctx: ctx, arguments: os.Args[1:], environment: os.Environ(), stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }
 
 // run carries out one command line and gives the exit status.

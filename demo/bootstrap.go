@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"gantry/internal/libvirthost"
 )
 
 // The demo is set up through the public API alone, as an operator and a billing system would do it.
@@ -18,6 +20,8 @@ type kept struct {
 	AdminPath, AdminUser, AdminPassword                               string
 	AppID, AppKey                                                     string
 	NodeID, ImageID, PoolID                                           int64
+	// Hypervisor is what the state is of; "" = pve.
+	Hypervisor Hypervisor
 	// Network is the guests' subnet; Bridge the host's bridge that carries it, "" = QEMU's user-mode network.
 	Network, Bridge string
 }
@@ -86,15 +90,27 @@ type page[Row any] struct {
 	Records []Row `json:"records"`
 }
 
-func (d *demo) addNode(ctx context.Context, panel *client) error {
-	daemonSecret, err := d.daemonSecret()
-	if err != nil {
-		return err
+// nodeRequest is what insertNodeMaster gets.
+func (d *demo) nodeRequest() (map[string]any, error) {
+	if d.config.Hypervisor == Libvirt {
+		return map[string]any{
+			"nodeType": "libvirt", "name": "Demo",
+			// The demo's image comes from this machine.
+			"options": map[string]any{"transport": "unix", "socket": libvirthost.Socket, "localDownloads": true},
+		}, nil
 	}
-	body := map[string]any{
+	daemonSecret, err := d.daemonSecret()
+	return map[string]any{
 		"name": "Demo", "host": "127.0.0.1", "port": d.kept.LabPort, "nodeName": nodeName(0),
 		"tokenId": "root@pam!lab", "tokenSecret": d.kept.LabTokenSecret,
 		"controllerUrl": d.controlledURL(), "controllerSecret": daemonSecret,
+	}, err
+}
+
+func (d *demo) addNode(ctx context.Context, panel *client) error {
+	body, err := d.nodeRequest()
+	if err != nil {
+		return err
 	}
 	if err := panel.call(ctx, http.MethodPost, "/"+d.kept.AdminPath+"/insertNodeMaster", body, nil); err != nil {
 		return err
@@ -107,12 +123,12 @@ func (d *demo) addNode(ctx context.Context, panel *client) error {
 		return err
 	}
 	for _, node := range nodes.Records {
-		if node.NodeName == nodeName(0) {
+		if node.NodeName == nodeName(0) || d.config.Hypervisor == Libvirt {
 			d.kept.NodeID = node.ID
 			return nil
 		}
 	}
-	return fmt.Errorf("the node %s is not in the list", nodeName(0))
+	return fmt.Errorf("the node is not in the list")
 }
 
 func (d *demo) addPool(ctx context.Context, panel *client) error {
@@ -232,10 +248,13 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 		"nodeid": d.kept.NodeID, "hostname": "demo-vm", "os": imageFileName, "cores": 1, "memory": 256, "systemDiskSize": 1,
 		"storage": "auto", "username": "root", "password": "gantry-demo", "onBoot": 1,
 	}
+	if d.config.Hypervisor == Libvirt {
+		body["bridge"] = d.kept.Bridge
+	}
 	ordering := *billing
 	ordering.header = billing.header.Clone()
 	ordering.header.Set("Idempotency-Key", "gantry-demo")
-	if err := ordering.call(ctx, http.MethodPost, "/api/v1/pve/cerateVM", body, &ordered); err != nil {
+	if err := ordering.call(ctx, http.MethodPost, d.billingPath("cerateVM"), body, &ordered); err != nil {
 		return nil, err
 	}
 	if err := d.await(ctx, billing, ordered.TaskID); err != nil {
@@ -243,14 +262,14 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 	}
 	var info machineInfo
 	running := func(ctx context.Context) error {
-		if err := billing.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/pve/getVmInfo?hostId=%d", ordered.HostID), nil, &info); err != nil {
+		if err := billing.call(ctx, http.MethodGet, d.billingPath(fmt.Sprintf("getVmInfo?hostId=%d", ordered.HostID)), nil, &info); err != nil {
 			return err
 		}
 		switch info.VMHost.Status {
 		case vmRunning:
 			return nil
 		case vmStopped: // an earlier demo was ended: its guests were, too
-			_ = billing.call(ctx, http.MethodPut, fmt.Sprintf("/api/v1/pve/power/%d/start", ordered.HostID), nil, nil)
+			_ = billing.call(ctx, http.MethodPut, d.billingPath(fmt.Sprintf("power/%d/start", ordered.HostID)), nil, nil)
 		}
 		return fmt.Errorf("the machine has status %d", info.VMHost.Status)
 	}
@@ -266,6 +285,11 @@ func (d *demo) order(ctx context.Context) (*demoVM, error) {
 	return machine, err
 }
 
+// billingPath is a call of the billing API for the demo's hypervisor.
+func (d *demo) billingPath(call string) string {
+	return "/api/v1/" + string(d.config.Hypervisor) + "/" + call
+}
+
 // await waits for a task's end; one that did not end well is an error with its own words.
 func (d *demo) await(ctx context.Context, billing *client, id int64) error {
 	var task struct {
@@ -273,7 +297,7 @@ func (d *demo) await(ctx context.Context, billing *client, id int64) error {
 		Error string `json:"error"`
 	}
 	ended := func(ctx context.Context) error {
-		if err := billing.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/pve/getTask?id=%d", id), nil, &task); err != nil {
+		if err := billing.call(ctx, http.MethodGet, d.billingPath(fmt.Sprintf("getTask?id=%d", id)), nil, &task); err != nil {
 			return err
 		}
 		switch task.State {
@@ -293,7 +317,7 @@ func (d *demo) await(ctx context.Context, billing *client, id int64) error {
 
 func (d *demo) console(ctx context.Context, billing *client, hostID int64) (string, error) {
 	var links page[map[string]string]
-	if err := billing.call(ctx, http.MethodGet, fmt.Sprintf("/api/v1/pve/getVnc?hostId=%d", hostID), nil, &links); err != nil {
+	if err := billing.call(ctx, http.MethodGet, d.billingPath(fmt.Sprintf("getVnc?hostId=%d", hostID)), nil, &links); err != nil {
 		return "", err
 	}
 	for _, record := range links.Records {

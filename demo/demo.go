@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"gantry/internal/libvirthost"
 )
 
 // QEMU says whether guests are real.
@@ -21,14 +23,28 @@ const (
 	QEMUOff  QEMU = "off" // guests in memory
 )
 
+// Hypervisor says what runs the guests.
+type Hypervisor string
+
+const (
+	PVE     Hypervisor = "pve"     // the lab: a cluster that answers like Proxmox VE
+	Libvirt Hypervisor = "libvirt" // this machine's libvirtd
+)
+
 // Config is what a demo is started with.
 type Config struct {
-	DataDir string
-	Listen  string // of panel and API; "127.0.0.1:0" takes a free port
-	QEMU    QEMU
-	Nodes   int
-	JSON    bool
-	Order   bool
+	DataDir    string
+	Hypervisor Hypervisor
+	// OwnLibvirtd starts a libvirtd even where one answers.
+	OwnLibvirtd bool
+	// Arguments are the command line's, and Inside tells that this is the demo that runInside started.
+	Arguments []string
+	Inside    bool
+	Listen    string // of panel and API; "127.0.0.1:0" takes a free port
+	QEMU      QEMU
+	Nodes     int
+	JSON      bool
+	Order     bool
 	// Version is the lab's PVE version, "8" or "9".
 	Version string
 	// Image is the qcow2 file that the demo orders; "" = var/image/gantry-guest.qcow2 as `make` builds it.
@@ -60,6 +76,7 @@ type report struct {
 	ImageID       int64   `json:"osId"`
 	PoolID        int64   `json:"ipPoolId"`
 	QEMU          bool    `json:"qemu"`
+	Hypervisor    string  `json:"hypervisor"`
 	DemoVM        *demoVM `json:"demoVm,omitempty"`
 }
 
@@ -78,15 +95,25 @@ type demo struct {
 	qemu     bool
 	image    string
 	files    *fileServer
+	libvirtd *ownLibvirtd // nil where the machine's own is used, or none
 }
 
 // Run brings everything up, prints how to reach it, and serves until ctx ends or a program fails.
 func Run(ctx context.Context, config Config) (err error) {
-	d := &demo{config: config}
-	if err := d.prepare(ctx); err != nil {
-		return err
+	if config.Hypervisor == Libvirt && !config.Inside {
+		own, err := needsOwnLibvirtd(config.OwnLibvirtd)
+		if err != nil {
+			return err
+		}
+		if own {
+			return runInside(ctx, config)
+		}
 	}
+	d := &demo{config: config}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.prepare(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
 	if err := d.startPrograms(ctx); err != nil {
 		return interrupted(ctx, err)
 	}
@@ -147,21 +174,30 @@ func (d *demo) prepare(ctx context.Context) error {
 }
 
 func (d *demo) close() error {
+	if d.children == nil {
+		return nil
+	}
 	d.children.stop()
 	if d.files != nil {
 		d.files.close()
 	}
-	return d.closeNetwork()
+	err := d.closeNetwork()
+	if d.libvirtd != nil {
+		d.libvirtd.stop()
+	}
+	return err
 }
 
 func (d *demo) announce(machine *demoVM) error {
 	all := report{
 		Panel: d.serverURL() + "/" + d.kept.AdminPath + "/", AdminPath: d.kept.AdminPath, AdminUser: d.kept.AdminUser,
 		AdminPassword: d.kept.AdminPassword, API: d.serverURL(), AppID: d.kept.AppID, AppKey: d.kept.AppKey,
-		Lab: d.labURL(), LabToken: "root@pam!lab=" + d.kept.LabTokenSecret,
-		LabControl: d.labControlURL(), LabControlKey: d.kept.LabControlToken,
-		VNCProxy: d.vncproxyURL(), Controlled: d.controlledURL(),
+		VNCProxy: d.vncproxyURL(), Hypervisor: string(d.config.Hypervisor),
 		NodeID: d.kept.NodeID, ImageID: d.kept.ImageID, PoolID: d.kept.PoolID, QEMU: d.qemu, DemoVM: machine,
+	}
+	if d.config.Hypervisor == PVE {
+		all.Lab, all.LabToken, all.Controlled = d.labURL(), "root@pam!lab="+d.kept.LabTokenSecret, d.controlledURL()
+		all.LabControl, all.LabControlKey = d.labControlURL(), d.kept.LabControlToken
 	}
 	if d.config.JSON {
 		text, err := json.Marshal(all)
@@ -185,20 +221,28 @@ Gantry is up. Guests are %s. Ctrl-C ends everything; %s keeps its state.
   Panel and API      %s
   Admin              %s / %s
   Billing API        %s/api/v1   appid %s   appkey %s
-  Lab (PVE)          %s   token %s
-  Console proxy      %s
-  Node daemon        %s
+%s  Console proxy      %s
   Node, image, pool  %d, %d, %d
-`, guests, d.config.DataDir, all.Panel, all.AdminUser, all.AdminPassword, all.API, all.AppID, all.AppKey, all.Lab, all.LabToken,
-		all.VNCProxy, all.Controlled, all.NodeID, all.ImageID, all.PoolID)
+`, guests, d.config.DataDir, all.Panel, all.AdminUser, all.AdminPassword, all.API, all.AppID, all.AppKey, d.printHypervisor(all),
+		all.VNCProxy, all.NodeID, all.ImageID, all.PoolID)
 	if all.DemoVM != nil {
 		text += fmt.Sprintf(`
   Virtual machine    hostid %d, VMID %d, address %s, login root / gantry-demo
   Its screen         %s
                      (opens once; ask for a fresh link with
-                      curl -u %s:%s '%s/api/v1/pve/getVnc?hostId=%d')
-`, all.DemoVM.HostID, all.DemoVM.VMID, all.DemoVM.IP, all.DemoVM.Console, all.AppID, all.AppKey, all.API, all.DemoVM.HostID)
+                      curl -u %s:%s '%s/api/v1/%s/getVnc?hostId=%d')
+`, all.DemoVM.HostID, all.DemoVM.VMID, all.DemoVM.IP, all.DemoVM.Console, all.AppID, all.AppKey, all.API, all.Hypervisor, all.DemoVM.HostID)
 	}
 	_, err := fmt.Fprintln(d.config.Stdout, text)
 	return err
+}
+
+func (d *demo) printHypervisor(all report) string {
+	switch {
+	case all.Hypervisor == string(PVE):
+		return fmt.Sprintf("  Lab (PVE)          %s   token %s\n  Node daemon        %s\n", all.Lab, all.LabToken, all.Controlled)
+	case d.libvirtd != nil:
+		return fmt.Sprintf("  libvirtd           one of the demo's own, with its folders in %s\n", d.folder("libvirt"))
+	}
+	return fmt.Sprintf("  libvirtd           this machine's, at %s\n", libvirthost.Socket)
 }

@@ -28,13 +28,13 @@ func (d *demo) chooseGuests() error {
 		image = builtImage
 	}
 	missing := missingForQEMU(image)
-	switch d.config.QEMU {
-	case QEMUOn:
+	switch {
+	case d.config.QEMU == QEMUOn || d.config.Hypervisor == Libvirt:
 		if missing != nil {
 			return missing
 		}
 		d.qemu = true
-	case QEMUOff:
+	case d.config.QEMU == QEMUOff:
 	default:
 		d.qemu = missing == nil
 	}

@@ -61,6 +61,17 @@ func (d *demo) bridged() bool {
 }
 
 func (d *demo) openNetwork(ctx context.Context) error {
+	if d.config.Hypervisor == Libvirt {
+		if d.config.Inside {
+			if err := d.startLibvirtd(); err != nil {
+				return err
+			}
+		}
+		if err := d.children.until(ctx, "libvirtd", startPatience, libvirtReady); err != nil {
+			return err
+		}
+		return d.openLibvirtNetwork(ctx)
+	}
 	if !d.bridged() {
 		return nil
 	}
@@ -72,6 +83,12 @@ func (d *demo) openNetwork(ctx context.Context) error {
 }
 
 func (d *demo) closeNetwork() error {
+	if d.kept.Bridge == "" {
+		return nil // it was never opened
+	}
+	if d.config.Hypervisor == Libvirt {
+		return d.closeLibvirtNetwork()
+	}
 	if !d.bridged() {
 		return nil
 	}

@@ -30,6 +30,13 @@ func (d *demo) labControlURL() string { return "http://" + loopback(d.kept.LabCo
 func (d *demo) vncproxyURL() string   { return "http://" + loopback(d.kept.VNCProxyPort) }
 func (d *demo) controlledURL() string { return "https://" + loopback(d.kept.ControlledPort) }
 
+// program is a process of the demo.
+type program struct {
+	name     string
+	settings map[string]any
+	ready    func(context.Context) error
+}
+
 // startPrograms starts lab, daemon, broker and console proxy and waits until each answers.
 func (d *demo) startPrograms(ctx context.Context) error {
 	var err error
@@ -37,17 +44,17 @@ func (d *demo) startPrograms(ctx context.Context) error {
 		return err
 	}
 	d.api = newClient(d.serverURL())
-	for _, program := range []struct {
-		name     string
-		settings map[string]any
-		ready    func(context.Context) error
-	}{
-		{"lab", d.labSettings(), d.labReady},
-		{"controlled", d.controlledSettings(), d.controlledReady},
+	programs := []program{
 		// The broker looks at its console proxies when it starts: one that is not there yet counts as down until the next look.
 		{"vncproxy", d.vncproxySettings(), d.answers(d.vncproxyURL() + "/healthz")},
 		{"server", d.serverSettings(), d.serverReady},
-	} {
+	}
+	if d.config.Hypervisor == PVE {
+		programs = append([]program{
+			{"lab", d.labSettings(), d.labReady}, {"controlled", d.controlledSettings(), d.controlledReady},
+		}, programs...)
+	}
+	for _, program := range programs {
 		if err := d.startProgram(ctx, program.name, program.settings, program.ready); err != nil {
 			return err
 		}

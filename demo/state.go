@@ -27,6 +27,9 @@ func (d *demo) load() error {
 		if err := json.Unmarshal(text, &d.kept); err != nil {
 			return fmt.Errorf("read %s: %w", d.statePath(), err)
 		}
+		if made := firstOf(string(d.kept.Hypervisor), string(PVE)); made != string(d.config.Hypervisor) {
+			return fmt.Errorf("%s holds a demo on %s: give another folder for one on %s", d.config.DataDir, made, d.config.Hypervisor)
+		}
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -35,6 +38,7 @@ func (d *demo) load() error {
 	if err := d.choosePorts(); err != nil {
 		return err
 	}
+	d.kept.Hypervisor = d.config.Hypervisor
 	d.kept.LabControlToken, d.kept.ProxySecret = rand.Text(), rand.Text()
 	if d.kept.Network, d.kept.Bridge, err = chooseNetwork(d.config.DataDir); err != nil {
 		return err

@@ -80,12 +80,23 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 		h.reply(w, http.StatusInternalServerError, Refuse(ReasonInternal))
 		return
 	}
-	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	socket, err := websocket.Accept(innermost(w), r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		_ = opened.Close() // Accept has answered
 		return
 	}
 	go h.pump(opened, socket)
+}
+
+// innermost is the HTTP server's own writer: gin's refuses to hijack a connection whose status is written, which is when Accept does.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapped, is := w.(interface{ Unwrap() http.ResponseWriter })
+		if !is {
+			return w
+		}
+		w = wrapped.Unwrap()
+	}
 }
 
 // pump moves bytes until one side ends or the session is over.

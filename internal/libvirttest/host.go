@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gantry/internal/libvirthost"
 )
 
 const patience = time.Minute
@@ -23,8 +25,8 @@ const patience = time.Minute
 // Bridge is a host bridge that every host has, and Pool a storage pool of type dir at PoolFolder.
 const (
 	Bridge     = "gantrybr0"
-	Pool       = "default"
-	PoolFolder = "/var/lib/libvirt/images"
+	Pool       = libvirthost.Pool
+	PoolFolder = libvirthost.PoolFolder
 )
 
 // Host is a machine with a running libvirtd.
@@ -34,6 +36,7 @@ type Host struct {
 
 	process *exec.Cmd
 	control io.WriteCloser
+	said    *bufio.Reader
 	ended   chan struct{}
 	folder  string
 	tls     TLS
@@ -107,22 +110,23 @@ func (h *Host) start() error {
 		_ = h.process.Wait()
 		close(h.ended)
 	}()
-	h.Socket = h.Path("/run/libvirt/libvirt-sock")
-	return h.await(output)
+	h.Socket = h.Path(libvirthost.Socket)
+	h.said = bufio.NewReader(output)
+	return h.await()
 }
 
 // await returns when the inside has said that libvirtd takes connections.
-func (h *Host) await(output io.Reader) error {
+func (h *Host) await() error {
 	said := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(output).ReadString('\n')
+		line, _ := h.said.ReadString('\n')
 		said <- line
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	select {
 	case line := <-said:
-		if line == readyLine {
+		if line == libvirthost.ReadyLine {
 			return nil
 		}
 	case <-ctx.Done():
@@ -161,8 +165,17 @@ func (h *Host) command(name string, arguments ...string) *exec.Cmd {
 // Pause stops libvirtd from answering until the returned function is called; guests go on.
 func (h *Host) Pause(t testing.TB) (resume func()) {
 	t.Helper()
-	h.tell(t, "pause")
-	return func() { h.tell(t, "resume") }
+	h.tell(t, libvirthost.Pause)
+	return func() { h.tell(t, libvirthost.Resume) }
+}
+
+// Restart kills libvirtd and returns when a new one answers; guests go on.
+func (h *Host) Restart(t testing.TB) {
+	t.Helper()
+	h.tell(t, libvirthost.Restart)
+	if err := h.await(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *Host) tell(t testing.TB, word string) {

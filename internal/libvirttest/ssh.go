@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"gantry/internal/libvirthost"
 )
 
 // SSH is a way to a host through its SSH server on this machine's loopback.
@@ -72,7 +74,7 @@ func (h *Host) SSH(t testing.TB) SSH {
 			t.Logf("sshd: %s", log.String())
 		}
 	})
-	err := await("sshd", func() bool {
+	err := libvirthost.Await("sshd", func() bool {
 		connection, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			return false
@@ -86,7 +88,7 @@ func (h *Host) SSH(t testing.TB) SSH {
 	pin := sha256.Sum256(hostPublic.Marshal())
 	return SSH{
 		Host: "127.0.0.1", Port: port, User: "root", PrivateKey: privateKey, StrangerKey: stranger, HostKeyPin: hex.EncodeToString(pin[:]),
-		Socket: "/run/libvirt/libvirt-sock",
+		Socket: libvirthost.Socket,
 	}
 }
 

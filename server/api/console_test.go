@@ -2,7 +2,10 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -78,5 +81,41 @@ func TestConsoleLinks(t *testing.T) {
 		if leaked := strings.Contains(got.text, "vncsecret"); leaked != (each.status == 200) {
 			t.Errorf("%s: %s", each.name, got.text)
 		}
+	}
+}
+
+// The broker passes a screen on through its real HTTP server: routers wrap the writer that a websocket takes over.
+func TestScreensThroughTheBroker(t *testing.T) {
+	f := stocked(t)
+	vm := f.order(t, `{"nodeid":1,"os":1}`)
+	f.setStatus(t, vm.HostID, broker.VMRunning)
+	secret := f.addProxy(t, "berlin")
+	served := httptest.NewServer(f.handler)
+	t.Cleanup(served.Close)
+	client := consoleapi.NewClient(served.URL, secret, http.DefaultClient)
+	list := into[ams.ShortList[map[string]string]](t, f.billing(t, "GET", fmt.Sprintf("pve/getVnc?hostId=%d", vm.HostID), "").Data)
+	_, text, _ := strings.Cut(list.Records[0]["berlin"], "#token=")
+	token, key := consoleapi.Token(text), consoleapi.NewSessionKey()
+	if _, err := client.Redeem(t.Context(), consoleapi.RedeemRequest{Token: token, FreshKey: key, ClientIP: "192.0.2.77"}); err != nil {
+		t.Fatal(err)
+	}
+	screen, err := client.Stream(t.Context(), consoleapi.StreamRequest{Token: token, SessionKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = screen.CloseNow() }()
+	if _, shown, err := screen.Read(t.Context()); err != nil || string(shown) != "screen" {
+		t.Errorf("%q, %v", shown, err)
+	}
+	var refusal *consoleapi.Refusal
+	if _, err := client.Stream(t.Context(), consoleapi.StreamRequest{Token: token, SessionKey: consoleapi.NewSessionKey()}); !errors.As(err, &refusal) || refusal.Reason != consoleapi.ReasonLinkUsed {
+		t.Errorf("another browser: %v", err)
+	}
+	if _, err := consoleapi.NewClient(served.URL, "wrong", http.DefaultClient).Stream(t.Context(), consoleapi.StreamRequest{Token: token, SessionKey: key}); err == nil {
+		t.Error("a wrong secret is let in")
+	}
+	f.fleet.lacks.Store(new(broker.CapabilityConsole))
+	if got := f.send(t, "GET", fmt.Sprintf("/api/v1/pve/getVnc?hostId=%d", vm.HostID), map[string]string{"Authorization": f.basic}, ""); !strings.Contains(got.text, "not supported by this hypervisor") {
+		t.Errorf("without screens: %s", got.text)
 	}
 }

@@ -335,7 +335,12 @@ func (f *fakeFleet) nodeFailure(ctx context.Context) error {
 }
 
 func (f *fakeFleet) ConsoleStream(context.Context, int64) (net.Conn, error) {
-	return nil, broker.Because(broker.Unsupported, broker.ReasonUnsupported, "screens through the broker")
+	near, far := net.Pipe()
+	go func() {
+		_, _ = io.WriteString(far, "screen") // whoever reads it may have gone
+		_ = far.Close()
+	}()
+	return near, nil
 }
 
 func (f *fakeFleet) ConsoleTarget(context.Context, int64) (consoleapi.Target, error) {

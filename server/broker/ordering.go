@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // CreateKind and friends name the workflows (server/task) that the domain queues.
@@ -151,7 +152,7 @@ func (b *Broker) planOrder(ctx context.Context, request OrderRequest, spec VMSpe
 	if err := b.chooseModels(ctx, request, plan); err != nil {
 		return nil, err
 	}
-	if err := b.checkBridge(ctx, request.Bridge, node, plan.spec.Bridge); err != nil {
+	if plan.spec.Bridge, err = b.chooseBridge(ctx, request.Bridge, node, plan.spec.Bridge); err != nil {
 		return nil, err
 	}
 	return plan, plan.countAddresses(request)
@@ -255,22 +256,32 @@ func (b *Broker) chooseStorages(ctx context.Context, plan *orderPlan) error {
 	return nil
 }
 
-// checkBridge refuses a bridge that the node does not have: PVE would accept it and fail at start.
-func (b *Broker) checkBridge(ctx context.Context, asked string, node *Node, bridge string) error {
+// chooseBridge refuses a bridge that the node does not have: PVE would accept it and fail at start. Where none was asked for and the node
+// has no default one, its only active bridge is meant.
+func (b *Broker) chooseBridge(ctx context.Context, asked string, node *Node, bridge string) (string, error) {
 	bridges, err := b.store.ListBridges(ctx, node.ID)
 	if err != nil {
-		return err
+		return "", err
 	}
+	var active []string
 	for _, each := range bridges {
 		if each.Name == bridge {
-			return nil
+			return bridge, nil
 		}
+		if each.Active {
+			active = append(active, each.Name)
+		}
+	}
+	if asked == "" && len(active) == 1 {
+		return active[0], nil
 	}
 	failure := Errorf(NotFound, "node %d has no bridge %q", node.ID, bridge)
 	if asked != "" {
 		failure.Field = "bridge"
+	} else if len(active) > 1 {
+		failure.Detail += ": name one of " + strings.Join(active, ", ")
 	}
-	return failure
+	return "", failure
 }
 
 // countAddresses works out how many addresses of each version are wanted: explicit counts win over the slots of ipConfig.

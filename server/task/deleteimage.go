@@ -9,7 +9,8 @@ import (
 	"gantry/server/fleet"
 )
 
-// deleteImage removes a node's copy of an image that was deleted. A node that does not answer is tried again for a week.
+// deleteImage removes a node's copy of an image that was deleted. A node that does not answer is tried again for a week,
+// and so is an image that disks stand on.
 func (w *Workflows) deleteImage() Workflow {
 	return Workflow{
 		Kind: broker.DeleteImageKind, Deadline: 7 * 24 * time.Hour,
@@ -20,6 +21,9 @@ func (w *Workflows) deleteImage() Workflow {
 		},
 	}
 }
+
+// imageInUsePause is how long an image stays that disks stand on, before it is looked at again.
+const imageInUsePause = 10 * time.Minute
 
 // removeImage may run again: a file that is gone is removed.
 func (w *Workflows) removeImage(ctx context.Context, run *Run) (Outcome, error) {
@@ -39,7 +43,11 @@ func (w *Workflows) removeImage(ctx context.Context, run *Run) (Outcome, error) 
 		if err != nil {
 			return Outcome{}, err
 		}
-		return Outcome{}, driver.DeleteImage(ctx, node.Name, state.Volume)
+		err = driver.DeleteImage(ctx, node.Name, state.Volume)
+		if broker.Is(err, broker.Conflict) { // disks stand on it: those of a machine that is being deleted, or that others made
+			return Outcome{After: imageInUsePause, Note: broker.DetailOf(err)}, nil
+		}
+		return Outcome{}, err
 	}
 	daemon, err := w.hypervisors.Daemon(ctx, node.ID)
 	if err != nil {

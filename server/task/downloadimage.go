@@ -76,7 +76,7 @@ func (w *Workflows) fetchImage(ctx context.Context, run *Run) (Outcome, error) {
 		state.Volume, state.SizeBytes = found.Volume, found.SizeBytes
 		return Outcome{State: state}, nil
 	case broker.Is(err, broker.Unsupported):
-		return w.fetchByDaemon(ctx, node, image, state)
+		return w.fetchByDaemon(ctx, node, image, state, err)
 	case !broker.Is(err, broker.NotFound):
 		return Outcome{}, err
 	case image.Source == broker.ImageUploaded:
@@ -117,11 +117,11 @@ func (w *Workflows) retakeFetch(ctx context.Context, run *Run, driver hypervisor
 	return operation, err == nil, err
 }
 
-func (w *Workflows) fetchByDaemon(ctx context.Context, node *broker.Node, image *broker.Image, state downloadState) (Outcome, error) {
+// fetchByDaemon is for nodes whose API can't, and cause says why.
+func (w *Workflows) fetchByDaemon(ctx context.Context, node *broker.Node, image *broker.Image, state downloadState, cause error) (Outcome, error) {
 	daemon, err := w.hypervisors.Daemon(ctx, node.ID)
 	if broker.Is(err, broker.Unsupported) {
-		return Outcome{}, broker.Errorf(broker.Unsupported,
-			"node %s can't import images by its API (a storage with content type \"import\" on PVE 8.4 or later is needed) and has no `gantry controlled`", node.Name)
+		return Outcome{}, broker.Errorf(broker.Unsupported, "node %s has no `gantry controlled`, and its API can't import images: %s", node.Name, broker.DetailOf(cause))
 	}
 	if err != nil {
 		return Outcome{}, err

@@ -25,6 +25,7 @@ import (
 
 // report is what `gantry demo --json` prints when everything answers.
 type report struct {
+	Hypervisor                                 string
 	Panel, AdminPath, AdminUser, AdminPassword string
 	API, AppID, AppKey                         string
 	Lab, LabToken, VNCProxy, Controlled        string
@@ -45,6 +46,7 @@ type demo struct {
 	command *exec.Cmd
 	ended   chan error
 	report  report
+	host    host
 }
 
 // buildGantry makes the binary that users get.
@@ -94,6 +96,7 @@ func startDemo(t *testing.T, binary, dataDir string, flags ...string) *demo {
 		if err := json.Unmarshal(text, &started.report); err != nil {
 			t.Fatalf("first line of the demo: %v\n%s\n%s", err, text, trouble.String())
 		}
+		started.host = hosts[started.report.Hypervisor](dataDir)
 	case <-time.After(5 * time.Minute):
 		t.Fatalf("the demo printed nothing\n%s", trouble.String())
 	}
@@ -125,11 +128,6 @@ func (d *demo) showLogs() {
 			d.t.Logf("%s:\n%s", log, text[max(0, len(text)-6000):])
 		}
 	}
-}
-
-// serialLog is where QEMU writes what the guest prints on its serial port.
-func (d *demo) serialLog(vmid int) string {
-	return filepath.Join(d.dataDir, "lab", "nodes", "pve1", "run", fmt.Sprint(vmid), "serial.log")
 }
 
 // envelope is every reply of the API.
@@ -168,10 +166,15 @@ func (d *demo) send(method, path, authorization string, body any) envelope {
 	return reply
 }
 
-// billing calls /api/v1 with the demo's key and wants success.
-func (d *demo) billing(method, path string, body any) json.RawMessage {
+// billing calls /api/v1 of the demo's hypervisor with the demo's key and wants success.
+func (d *demo) billing(method, call string, body any) json.RawMessage {
 	d.t.Helper()
-	return d.wanted(method, "/api/v1"+path, d.send(method, "/api/v1"+path, basic(d), body))
+	path := d.billingPath(call)
+	return d.wanted(method, path, d.send(method, path, basic(d), body))
+}
+
+func (d *demo) billingPath(call string) string {
+	return "/api/v1/" + d.report.Hypervisor + "/" + call
 }
 
 // panel calls the admin API with a fresh login and wants success.
@@ -212,7 +215,7 @@ type machine struct {
 func (d *demo) machine() machine {
 	d.t.Helper()
 	var info machine
-	read(d.t, d.billing("GET", fmt.Sprintf("/pve/getVmInfo?hostId=%d", d.report.DemoVM.HostID), nil), &info)
+	read(d.t, d.billing("GET", fmt.Sprintf("getVmInfo?hostId=%d", d.report.DemoVM.HostID), nil), &info)
 	return info
 }
 

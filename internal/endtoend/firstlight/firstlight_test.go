@@ -2,7 +2,6 @@ package firstlight
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,14 +20,26 @@ const bootPatience = time.Minute
 
 // TestAnOrderBecomesARunningMachineWithAConsole is the whole story in one run; its parts build on one another.
 func TestAnOrderBecomesARunningMachineWithAConsole(t *testing.T) {
-	image, other := qemutest.CloudImage(t), qemutest.CloudImageTagged(t, "other")
 	binary := buildGantry(t)
-	dataDir := t.TempDir()
-	demo := startDemo(t, binary, dataDir, "--qemu=on", "--image", image)
+	for _, hypervisor := range []struct {
+		name  string
+		flags []string
+	}{
+		{"Proxmox VE", nil},
+		{"libvirt", []string{"--hypervisor=libvirt", "--libvirtd=own"}},
+	} {
+		t.Run(hypervisor.name, func(t *testing.T) { firstLight(t, binary, hypervisor.flags...) })
+	}
+}
+
+func firstLight(t *testing.T, binary string, flags ...string) {
+	image, other := qemutest.CloudImage(t), qemutest.CloudImageTagged(t, "other")
+	dataDir := shortFolder(t)
+	demo := startDemo(t, binary, dataDir, append(flags, "--qemu=on", "--image", image)...)
 	vm := demo.report.DemoVM
 
 	t.Run("the guest got hostname, address and password through cloud-init", func(t *testing.T) {
-		ready := qemutest.WaitReady(t, demo.serialLog(vm.VMID), 1)
+		ready := qemutest.WaitReady(t, demo.host.serialLog(vm.VMID), 1)
 		for _, fact := range []struct{ field, want string }{
 			{"image", "gantry"}, {"hostname", "demo-vm"}, {"address", vm.IP + "/24"}, {"user", "root"}, {"boots", "1"},
 			{"disk-size", fmt.Sprint(1 << 30)},
@@ -55,7 +66,7 @@ func TestAnOrderBecomesARunningMachineWithAConsole(t *testing.T) {
 			action string
 			status int
 		}{{"stop", 1}, {"start", 0}, {"shutdown", 1}, {"start", 0}, {"pause", 4}, {"unpause", 0}} {
-			demo.billing("PUT", fmt.Sprintf("/pve/power/%d/%s", vm.HostID, button.action), nil)
+			demo.billing("PUT", fmt.Sprintf("power/%d/%s", vm.HostID, button.action), nil)
 			demo.finished("power")
 			if status := demo.machine().VMHost.Status; status != button.status {
 				t.Errorf("after %s the status is %d, want %d", button.action, status, button.status)
@@ -80,20 +91,11 @@ func TestAnOrderBecomesARunningMachineWithAConsole(t *testing.T) {
 // logsIn tries a password at the guest's serial login prompt.
 func logsIn(t *testing.T, demo *demo, user, password string) bool {
 	t.Helper()
-	// A socket's path is short; the folder may be too deep for one.
-	folder := filepath.Dir(demo.serialLog(demo.report.DemoVM.VMID))
-	link := filepath.Join(t.TempDir(), "serial")
-	if err := os.Symlink(filepath.Join(folder, "serial.sock"), link); err != nil {
-		t.Fatal(err)
-	}
-	port, err := net.Dial("unix", link)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := demo.host.serialPort(t, demo.report.DemoVM.VMID)
 	defer port.Close()
 	seen := func(mark string) func() bool {
 		return func() bool {
-			text, err := os.ReadFile(demo.serialLog(demo.report.DemoVM.VMID))
+			text, err := os.ReadFile(demo.host.serialLog(demo.report.DemoVM.VMID))
 			return err == nil && strings.Contains(string(text), mark)
 		}
 	}
@@ -148,13 +150,13 @@ func reinstall(t *testing.T, demo *demo, image string) {
 		}
 	}
 	demo.finished("download-image")
-	demo.billing("PUT", "/pve/reinstall", map[string]any{
+	demo.billing("PUT", "reinstall", map[string]any{
 		"hostId": demo.report.DemoVM.HostID, "os": "Other-Linux", "newPassword": "fresh-word-7", "resetDataDisk": false,
 	})
 	demo.finished("reinstall")
 	ready := map[string]string{}
 	qemutest.Eventually(t, 2*time.Minute, "the new system", func() bool {
-		ready = qemutest.WaitReady(t, demo.serialLog(demo.report.DemoVM.VMID), 1)
+		ready = qemutest.WaitReady(t, demo.host.serialLog(demo.report.DemoVM.VMID), 1)
 		return ready["image"] == "other"
 	})
 	for _, fact := range []struct{ field, want string }{
@@ -171,16 +173,15 @@ func reinstall(t *testing.T, demo *demo, image string) {
 	if !logsIn(t, demo, "root", "fresh-word-7") {
 		t.Error("the new password does not open the guest")
 	}
-	volumes, err := filepath.Glob(filepath.Join(demo.dataDir, "lab", "nodes", "pve1", "storage", "*", "images", "*", "vm-*-disk-*"))
-	if err != nil || len(volumes) != 1 {
-		t.Errorf("one system disk is left, the old one is gone: %v %v", volumes, err)
+	if disks := demo.host.disks(t); len(disks) != 1 {
+		t.Errorf("one system disk is left, the old one is gone: %v", disks)
 	}
 }
 
 func deleteEverything(t *testing.T, demo *demo) {
-	demo.billing("DELETE", fmt.Sprintf("/pve/forceDelete/%d", demo.report.DemoVM.HostID), nil)
+	demo.billing("DELETE", fmt.Sprintf("forceDelete/%d", demo.report.DemoVM.HostID), nil)
 	demo.finished("delete")
-	key := "/api/v1/pve/getVmInfo?hostId=" + fmt.Sprint(demo.report.DemoVM.HostID)
+	key := demo.billingPath("getVmInfo?hostId=" + fmt.Sprint(demo.report.DemoVM.HostID))
 	if reply := demo.send("GET", key, basic(demo), nil); reply.Code != 1016 {
 		t.Errorf("the deleted machine answers %d %s", reply.Code, reply.Message)
 	}
@@ -191,12 +192,7 @@ func deleteEverything(t *testing.T, demo *demo) {
 	if pools.Records[0].Used != 0 || pools.Records[0].Available != 253 {
 		t.Errorf("addresses: %+v", pools.Records[0])
 	}
-	left, err := filepath.Glob(filepath.Join(demo.dataDir, "lab", "nodes", "pve1", "storage", "*", "images", "*", "*"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("volumes left: %v %v", left, err)
-	}
-	configs, err := filepath.Glob(filepath.Join(demo.dataDir, "lab", "nodes", "pve1", "qemu-server", "*.conf"))
-	if err != nil || len(configs) != 0 {
-		t.Errorf("guests left: %v %v", configs, err)
+	if left := demo.host.left(t); len(left) != 0 {
+		t.Errorf("left on the hypervisor: %v", left)
 	}
 }

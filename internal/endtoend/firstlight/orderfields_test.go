@@ -62,10 +62,10 @@ func (d *demo) order(t *testing.T, body map[string]any) map[string]any {
 		VMID   int
 		TaskID int64
 	}
-	read(t, d.billing("POST", "/pve/cerateVM", body), &ordered)
+	read(t, d.billing("POST", "cerateVM", body), &ordered)
 	var task struct{ State, Error string }
 	qemutest.Eventually(t, time.Minute, "the order to end", func() bool {
-		read(t, d.billing("GET", fmt.Sprintf("/pve/getTask?id=%d", ordered.TaskID), nil), &task)
+		read(t, d.billing("GET", fmt.Sprintf("getTask?id=%d", ordered.TaskID), nil), &task)
 		return task.State == "done" || task.State == "undone" || task.State == "stuck"
 	})
 	if task.State != "done" {

@@ -50,7 +50,7 @@ func TestAClusterWithAPasswordWorksLikeOneWithAToken(t *testing.T) {
 	}
 	read(t, demo.panel("GET", "/getVmByPage?page=1&size=10", nil), &machines)
 	var links struct{ Records []map[string]string }
-	read(t, demo.billing("GET", fmt.Sprintf("/pve/getVnc?hostId=%d", machines.Records[0].VMHost.ID), nil), &links)
+	read(t, demo.billing("GET", fmt.Sprintf("getVnc?hostId=%d", machines.Records[0].VMHost.ID), nil), &links)
 	for _, link := range links.Records[0] {
 		page := browsertest.Start(t).Open(link, browsertest.Desktop)
 		page.Wait(`document.body.dataset.state === "connected"`)

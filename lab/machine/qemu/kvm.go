@@ -26,11 +26,14 @@ type kvmProbe struct {
 // must switch to 64-bit code and count at a real processor's speed. The first call may take three seconds.
 func (b *Backend) KVMUsable() bool {
 	b.kvm.once.Do(func() {
-		b.kvm.usable = processorVirtualizes() && runsUnder(b.emulator, "kvm")
+		b.kvm.usable = KVMWorks(b.emulator)
 		b.logger.Info("looked for KVM", "usable", b.kvm.usable)
 	})
 	return b.kvm.usable
 }
+
+// KVMWorks tells whether an emulator runs guests under KVM here, as KVMUsable does, and looks anew at each call.
+func KVMWorks(emulator string) bool { return processorVirtualizes() && runsUnder(emulator, "kvm") }
 
 // processorVirtualizes tells whether the processor offers VT-x or AMD-V at all, which saves the probe where it does not.
 func processorVirtualizes() bool {

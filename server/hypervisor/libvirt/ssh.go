@@ -23,6 +23,7 @@ type sshTransport struct {
 
 	mu     sync.Mutex
 	client *ssh.Client
+	closed bool
 }
 
 func newSSHTransport(given options, pin tlspin.Pin) (*sshTransport, error) {
@@ -93,6 +94,9 @@ func (t *sshTransport) dialSocket(ctx context.Context, path string) (net.Conn, e
 func (t *sshTransport) connection(ctx context.Context) (*ssh.Client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil, broker.Errorf(broker.Unreachable, "the connection was closed")
+	}
 	if t.client != nil {
 		return t.client, nil
 	}
@@ -158,6 +162,7 @@ func (t *sshTransport) drop(client *ssh.Client) {
 func (t *sshTransport) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closed = true
 	if t.client != nil {
 		_ = t.client.Close()
 		t.client = nil

@@ -59,7 +59,6 @@ func (u unixTransport) dialSocket(ctx context.Context, path string) (net.Conn, e
 	return conn, err
 }
 
-func (u unixTransport) local() bool { return true }
 func (u unixTransport) pin() string { return "" }
 func (u unixTransport) close()      {}
 

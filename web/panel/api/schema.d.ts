@@ -176,6 +176,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/adoptVm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes a guest over that exists already, without touching it: only the owner mark is written (Proxmox VE: the tag gantry and, where the uuid of smbios1 can't serve, a line in the notes; libvirt: an element in the metadata). Its addresses are recorded in the pools that have them. The same guest again gives the same machine. Gantry's own. */
+        post: operations["adoptVm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/common/cpuType": {
         parameters: {
             query?: never;
@@ -642,11 +659,11 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Destroys a machine for good, in the recycle bin or not. */
+        /** Destroys a machine for good, in the recycle bin or not. One that was taken over is switched off and let go, unless destroyDisks is true. */
         put: operations["forceDeletePut"];
-        /** Destroys a machine for good, in the recycle bin or not. */
+        /** Destroys a machine for good, in the recycle bin or not. One that was taken over is switched off and let go, unless destroyDisks is true. */
         post: operations["forceDeletePost"];
-        /** Destroys a machine for good, in the recycle bin or not. */
+        /** Destroys a machine for good, in the recycle bin or not. One that was taken over is switched off and let go, unless destroyDisks is true. */
         delete: operations["forceDelete"];
         options?: never;
         head?: never;
@@ -1146,6 +1163,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/getUnmanagedVmByPage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the guests of the hypervisors that are nobody's machine here, as they were seen last. Gantry's own. */
+        get: operations["getUnmanagedVmByPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/getVmByPage": {
         parameters: {
             query?: never;
@@ -1384,6 +1418,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/installControlled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Installs the node daemon over SSH, or replaces it by this server's release: copies the program, starts the service, pins its certificate. Gantry's own. */
+        post: operations["installControlled"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/loginDo": {
         parameters: {
             query?: never;
@@ -1466,6 +1517,25 @@ export interface paths {
         /** Puts a fresh system on a machine. The old disk goes only after the new system was seen running. */
         post: operations["reinstallPost"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/releaseVm/{hostId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Lets a machine go: owner mark and record are removed, addresses become free, the guest stays as it is. Calling it again is no error. Gantry's own. */
+        put: operations["releaseVmPut"];
+        /** Lets a machine go: owner mark and record are removed, addresses become free, the guest stays as it is. Calling it again is no error. Gantry's own. */
+        post: operations["releaseVmPost"];
+        /** Lets a machine go: owner mark and record are removed, addresses become free, the guest stays as it is. Calling it again is no error. Gantry's own. */
+        delete: operations["releaseVm"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2332,6 +2402,28 @@ export interface components {
             /** @description GB, for orders that name none */
             winSystemDiskSize: number;
         };
+        AdminUnmanagedVM: {
+            clusterId: number;
+            cpus: number;
+            /** @description bytes, of all disks */
+            disk: number;
+            /** @description what works on it; empty = nothing */
+            lock: string;
+            /** @description bytes */
+            memory: number;
+            name: string;
+            /** @description null where the node is not known here */
+            nodeid: number | null;
+            nodeName: string;
+            nodeType: string;
+            /** @description since when it is like this, in milliseconds */
+            seenTime: number;
+            /** @description running, stopped, paused, suspended or unknown */
+            status: string;
+            /** @description templates can't be taken over */
+            template: boolean;
+            vmid: number;
+        };
         AmsAddress: {
             dns1: string;
             dns2: string;
@@ -2484,6 +2576,18 @@ export interface components {
             orders: string[];
             pages: number;
             records: components["schemas"]["AdminPool"][];
+            searchCount: boolean;
+            size: number;
+            total: number;
+        };
+        AmsListOfAdminUnmanagedVM: {
+            countId: string | null;
+            current: number;
+            maxLimit: number | null;
+            optimizeCountSql: boolean;
+            orders: string[];
+            pages: number;
+            records: components["schemas"]["AdminUnmanagedVM"][];
             searchCount: boolean;
             size: number;
             total: number;
@@ -3359,6 +3463,63 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    adoptVm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description API key that the machine is given to; default: the panel's */
+                    apiId?: number;
+                    /** @description plan, noted only */
+                    configureTemplateId?: number;
+                    /** @description Unix time of 10 or 13 digits; default: never */
+                    expirationTime?: number | null;
+                    /** @description default: as the guest is called */
+                    hostname?: string;
+                    /**
+                     * @description the addresses that the guest uses, by number: "ip=192.0.2.7/24"; default: those that the hypervisor gives it by cloud-init. A pool that has one marks it as used; it must be free.
+                     * @example {
+                     *       "1": ""
+                     *     }
+                     */
+                    ipConfig?: {
+                        [key: string]: string | null;
+                    } | null;
+                    /** @description a node of the guest's cluster */
+                    nodeid: number;
+                    /** @description noted only */
+                    password?: string;
+                    /** @description noted only */
+                    username?: string;
+                    /** @description see getUnmanagedVmByPage */
+                    vmid: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsVM"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];
@@ -4886,7 +5047,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description of a machine that was taken over: delete its guest with its disks, too; default false: it is switched off and stays on the hypervisor */
+                    destroyDisks?: boolean;
+                };
+            };
+        };
         responses: {
             /** @description the envelope */
             200: {
@@ -4916,7 +5084,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description of a machine that was taken over: delete its guest with its disks, too; default false: it is switched off and stays on the hypervisor */
+                    destroyDisks?: boolean;
+                };
+            };
+        };
         responses: {
             /** @description the envelope */
             200: {
@@ -4946,7 +5121,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @description of a machine that was taken over: delete its guest with its disks, too; default false: it is switched off and stays on the hypervisor */
+                    destroyDisks?: boolean;
+                };
+            };
+        };
         responses: {
             /** @description the envelope */
             200: {
@@ -5865,6 +6047,42 @@ export interface operations {
             };
         };
     };
+    getUnmanagedVmByPage: {
+        parameters: {
+            query?: {
+                /** @description guests of this node only */
+                nodeid?: number;
+                /** @description page, from 1; default 1 */
+                page?: number;
+                /** @description beginning of a name */
+                search?: string;
+                /** @description items a page; default 20 */
+                size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsListOfAdminUnmanagedVM"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     getVmByPage: {
         parameters: {
             query?: {
@@ -5876,6 +6094,8 @@ export interface operations {
                 search?: string;
                 /** @description items a page; default 20 */
                 size?: number;
+                /** @description default newest */
+                sort?: "newest" | "oldest" | "name";
                 /** @description as vmhost.status; also 16 being deleted, 17 needs an operator */
                 status?: number | null;
             };
@@ -6398,6 +6618,48 @@ export interface operations {
             };
         };
     };
+    installControlled: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @description drop the host key on record, for a node that was set up anew */
+                    forgetHostKey?: boolean;
+                    /** @description the node's address; default: the cluster's */
+                    host?: string;
+                    /** @description fingerprint that the SSH server must show, SHA256:…; default: the key on record, at first contact any */
+                    hostKey?: string;
+                    /** @description node with sshUsername and sshPassword, which may be a private key */
+                    nodeId: number;
+                    /** @description where the daemon listens; default 7600 */
+                    port?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     loginDo: {
         parameters: {
             query?: never;
@@ -6636,6 +6898,96 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: components["schemas"]["AmsTaskRef"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    releaseVmPut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    releaseVmPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    releaseVm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: null;
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];

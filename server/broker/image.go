@@ -22,7 +22,8 @@ type Image struct {
 	Arch         string // x86_64, aarch64, …
 	Source       ImageSource
 	URL          string
-	// Checksum is "sha256:hex" or "sha512:hex"; empty = not checked.
+	// Checksum is "sha256:hex" or "sha512:hex", or the address of the publisher's checksum file (SHA256SUMS, CHECKSUM), which is read at each
+	// download; empty = not checked.
 	Checksum string
 	// Directory on a node for images that `controlled` keeps; default /home/images.
 	Directory string

@@ -59,8 +59,13 @@ func CheckImage(image *Image) error {
 			return err
 		}
 	}
-	if image.Checksum != "" && !checksumPattern.MatchString(image.Checksum) {
-		return InvalidField("checksum", "must be sha256: or sha512: and lower-case hex")
+	switch {
+	case ChecksumIsFile(image.Checksum):
+		if len(image.Checksum) > maxChecksum || checkImageURL(image.Checksum) != nil {
+			return InvalidField("checksum", "must be an http or https address of %d characters at most", maxChecksum)
+		}
+	case image.Checksum != "" && !checksumPattern.MatchString(image.Checksum):
+		return InvalidField("checksum", "must be sha256: or sha512: and lower-case hex, or the address of a checksum file")
 	}
 	if image.Directory == "" || image.Directory == "default" {
 		image.Directory = "/home/images"
@@ -70,6 +75,14 @@ func CheckImage(image *Image) error {
 	}
 	image.Directory = path.Clean(image.Directory)
 	return nil
+}
+
+// maxChecksum is how long a checksum or the address of a checksum file may be.
+const maxChecksum = 200
+
+// ChecksumIsFile tells that a checksum is the address of its publisher's checksum file.
+func ChecksumIsFile(checksum string) bool {
+	return strings.HasPrefix(checksum, "https://") || strings.HasPrefix(checksum, "http://")
 }
 
 func checkArchitecture(image *Image) error {

@@ -16,8 +16,8 @@ import (
 	"gantry/server/broker"
 )
 
-// shipped holds the official images. Releases that stay under their address have the checksum that their publisher gives out;
-// addresses that always lead to the latest build can have none.
+// shipped holds the official images: addresses that lead to the newest build of a release, each with the checksum file that its publisher
+// keeps beside it.
 //
 //go:embed images.json
 var shipped []byte

@@ -29,19 +29,15 @@ func TestTheShippedListCanBeTakenOver(t *testing.T) {
 	if len(images) < 8 {
 		t.Errorf("%d images", len(images))
 	}
-	sums := 0
 	for _, image := range images {
 		if !strings.HasPrefix(image.URL, "https://") {
 			t.Errorf("%s is fetched from %s", image.Name, image.URL)
 		}
-		if image.Checksum != "" {
-			sums++
-		} else if !strings.Contains(image.URL, "latest") && !strings.Contains(image.URL, "/release/") {
-			t.Errorf("%s stays the same and has no checksum", image.Name)
+		// Nobody could see here whether a sum is right: the publisher's own file says so at the time of the download.
+		site, _, _ := strings.Cut(strings.TrimPrefix(image.URL, "https://"), "/")
+		if !broker.ChecksumIsFile(image.Checksum) || !strings.HasPrefix(image.Checksum, "https://"+site+"/") {
+			t.Errorf("%s goes by the checksum %q", image.Name, image.Checksum)
 		}
-	}
-	if sums == 0 {
-		t.Error("no image has a checksum")
 	}
 }
 

@@ -21,6 +21,8 @@ type downloadState struct {
 	SizeBytes int64  `json:"sizeBytes,omitempty"`
 	// Asked tells that the daemon was asked to begin anew once.
 	Asked bool `json:"asked,omitempty"`
+	// Checksum is what the daemon is asked for: the same at each question.
+	Checksum string `json:"checksum,omitempty"`
 }
 
 func (w *Workflows) downloadImage() Workflow {
@@ -85,7 +87,11 @@ func (w *Workflows) fetchImage(ctx context.Context, run *Run) (Outcome, error) {
 	if operation, again, err := w.retakeFetch(ctx, run, driver, node); again || err != nil {
 		return wait(operation, err)
 	}
-	return wait(driver.FetchImage(ctx, node.Name, hypervisor.ImageFetch{FileName: image.FileName, URL: image.URL, Checksum: image.Checksum}))
+	sum, err := w.checksum(ctx, image)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return wait(driver.FetchImage(ctx, node.Name, hypervisor.ImageFetch{FileName: image.FileName, URL: image.URL, Checksum: sum}))
 }
 
 // retakeFetch finds the download that an earlier attempt began and whose reply was lost.
@@ -137,8 +143,13 @@ func (w *Workflows) fetchByDaemon(ctx context.Context, node *broker.Node, image 
 		}
 		return Outcome{State: state}, nil
 	}
+	if !state.Asked {
+		if state.Checksum, err = w.checksum(ctx, image); err != nil {
+			return Outcome{}, err
+		}
+	}
 	download, err := daemon.Download(ctx, controlledclient.DownloadOrder{
-		URL: image.URL, Folder: image.Directory, File: image.FileName, Checksum: image.Checksum, Restart: !state.Asked,
+		URL: image.URL, Folder: image.Directory, File: image.FileName, Checksum: state.Checksum, Restart: !state.Asked,
 	})
 	if err != nil {
 		return Outcome{}, fleet.DaemonError(err)

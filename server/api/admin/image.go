@@ -37,7 +37,7 @@ type ImageRequest struct {
 	OSType    string `json:"osType" rule:"max=32" doc:"centos, debian, ubuntu, alpine, fedora, opensuse, ubuntukylin or other; required for linux"`
 	DownType  *int   `json:"downType" rule:"required,min=0,max=1" doc:"0 download from url, 1 put on the nodes by hand"`
 	URL       string `json:"url" rule:"max=2000" doc:"required where downType is 0"`
-	Checksum  string `json:"checksum" rule:"max=140" doc:"sha256:… or sha512:…, lower-case hex; default: not checked"`
+	Checksum  string `json:"checksum" rule:"max=200" doc:"sha256:… or sha512:…, lower-case hex, or the address of the publisher's checksum file; default: not checked"`
 	Path      string `json:"path" rule:"max=200" doc:"folder on the nodes; default /home/images"`
 	CloudInit bool   `json:"cloud" doc:"1: the image has cloud-init; default 0"`
 	Agent     bool   `json:"agent" doc:"1: the image runs QEMU's guest agent; default 0. Gantry's own"`

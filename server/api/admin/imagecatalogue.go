@@ -47,7 +47,7 @@ type CatalogueImage struct {
 	Type      string          `json:"type"`
 	Arch      string          `json:"arch"`
 	OSType    string          `json:"osType"`
-	Checksum  string          `json:"checksum" doc:"empty: its publisher gives none out for this address"`
+	Checksum  string          `json:"checksum" doc:"sha256:…, sha512:…, or the address of the publisher's checksum file"`
 }
 
 // CatalogueNode tells about an image that was taken over.
@@ -146,7 +146,7 @@ type ImageChange struct {
 	OSType    *string `json:"osType" rule:"max=32"`
 	DownType  *int    `json:"downType" rule:"min=0,max=1" doc:"can't be changed"`
 	URL       *string `json:"url" rule:"max=2000"`
-	Checksum  *string `json:"checksum" rule:"max=140"`
+	Checksum  *string `json:"checksum" rule:"max=200"`
 	Path      *string `json:"path" rule:"max=200"`
 	CloudInit *bool   `json:"cloud"`
 	Status    *int    `json:"status" rule:"min=0,max=2" doc:"0 usable, other: disabled"`

@@ -16,6 +16,9 @@ func (s *running) sweep(ctx context.Context) {
 		if err := s.broker.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("look for machines whose time is over", "error", err)
 		}
+		if err := s.broker.SweepTraffic(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("look for machines whose traffic is used up", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return

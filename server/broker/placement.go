@@ -265,6 +265,7 @@ func (p *placing) try(ctx context.Context, on candidate, all []PlacementNode) (v
 	if err != nil {
 		return nil, nil, err
 	}
+	defer p.broker.queue.Arriving()()
 	err = p.broker.store.Transact(ctx, func(tx Tx) error {
 		if err := p.recheck(ctx, tx, on, all); err != nil {
 			return err

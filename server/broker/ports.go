@@ -23,6 +23,7 @@ type Page struct{ Number, Size int }
 type Tx interface {
 	ClusterStore
 	PlacementStore
+	HistoryStore
 	AdoptionStore
 	AreaStore
 	ImageStore

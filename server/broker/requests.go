@@ -131,6 +131,8 @@ const (
 	PowerUnpause  PowerAction = "unpause" // allows and starts it
 	// PowerExpire stops like PowerStop what has expired; it is the sweeper's and nobody else's.
 	PowerExpire PowerAction = "expire"
+	// PowerOverTraffic stops likewise what has used up its traffic.
+	PowerOverTraffic PowerAction = "over-traffic"
 )
 
 // ClusterReport is what a live check of a cluster found.

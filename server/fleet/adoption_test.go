@@ -32,6 +32,7 @@ type idleQueue struct{}
 
 func (idleQueue) Wake()                         {}
 func (idleQueue) Deadline(string) time.Duration { return time.Hour }
+func (idleQueue) Arriving() func()              { return func() {} }
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -42,6 +42,9 @@ type Fleet struct {
 	mutex   sync.Mutex
 	drivers map[int64]*openDriver
 	daemons map[int64]*openDaemon
+	sampler *sampler
+	// consolidated is up to when each series was made, by its place in broker.HistorySeries. StoreHistory alone uses it.
+	consolidated map[int]time.Time
 	// unmanaged is what storeUnmanaged wrote last, by cluster.
 	unmanaged map[int64][]broker.UnmanagedGuest
 	// changed tells the poller that clusters were added or forgotten.
@@ -59,7 +62,8 @@ func New(config Config) *Fleet {
 	fleet := &Fleet{
 		store: config.Store, registry: config.Registry, pollInterval: config.PollInterval, discoverInterval: config.DiscoverInterval,
 		now: config.Now, log: config.Log,
-		drivers: map[int64]*openDriver{}, daemons: map[int64]*openDaemon{}, unmanaged: map[int64][]broker.UnmanagedGuest{}, changed: make(chan struct{}, 1),
+		drivers: map[int64]*openDriver{}, daemons: map[int64]*openDaemon{}, unmanaged: map[int64][]broker.UnmanagedGuest{},
+		sampler: newSampler(), consolidated: map[int]time.Time{}, changed: make(chan struct{}, 1),
 	}
 	if fleet.pollInterval <= 0 {
 		fleet.pollInterval = 10 * time.Second

@@ -59,6 +59,9 @@ func (f *Fleet) History(ctx context.Context, vm *broker.VM, timeframe, consolida
 	if err != nil {
 		return nil, err
 	}
+	if !driver.Info().Capabilities.History {
+		return f.stored(ctx, broker.GuestHistory, vm.ID, timeframe, consolidation)
+	}
 	samples, err := driver.History(ctx, ref, timeframe, consolidation)
 	return plainSamples(samples), err
 }
@@ -81,6 +84,9 @@ func (f *Fleet) NodeHistory(ctx context.Context, node *broker.Node, timeframe, c
 	driver, err := f.Driver(ctx, node.ClusterID)
 	if err != nil {
 		return nil, err
+	}
+	if !driver.Info().Capabilities.History {
+		return f.stored(ctx, broker.NodeHistory, node.ID, timeframe, consolidation)
 	}
 	samples, err := driver.NodeHistory(ctx, node.Name, timeframe, consolidation)
 	return plainSamples(samples), err

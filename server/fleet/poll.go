@@ -14,6 +14,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { f.watchConsoleNodes(ctx) })
+	running.Go(func() { f.keepHistory(ctx) })
 	pollers := map[int64]context.CancelFunc{}
 	for {
 		clusters, err := f.store.ListClusters(ctx)
@@ -189,12 +190,16 @@ func (f *Fleet) storeGuests(ctx context.Context, cluster int64, inventory hyperv
 	if err != nil {
 		return err
 	}
-	if err := f.storeUnmanaged(ctx, cluster, inventory, vms); err != nil || len(vms) == 0 {
+	if err := f.storeUnmanaged(ctx, cluster, inventory, vms); err != nil {
 		return err
 	}
 	nodes, err := f.store.ListClusterNodes(ctx, cluster)
 	if err != nil {
 		return err
+	}
+	f.sampler.look(cluster, inventory, vms, nodes, !f.Supports(ctx, cluster, broker.CapabilityHistory))
+	if len(vms) == 0 {
+		return nil
 	}
 	names := map[string]int64{}
 	down := map[int64]bool{}

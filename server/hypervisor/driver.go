@@ -231,10 +231,11 @@ type GuestSummary struct {
 	MemoryTotal int64
 	DiskTotal   int64
 	Uptime      int64
-	NetIn       int64
-	NetOut      int64
-	Template    bool
-	Lock        string
+	// Bytes since the guest was started: what it received and sent, read and wrote.
+	NetIn, NetOut       int64
+	DiskRead, DiskWrite int64
+	Template            bool
+	Lock                string
 }
 
 // GuestRef names a guest. Node is where it was last seen; a driver finds a guest that was migrated.

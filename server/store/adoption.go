@@ -38,7 +38,7 @@ func (r *unmanagedRow) noun() broker.UnmanagedGuest {
 
 // ReplaceUnmanaged writes only what changed.
 func (s *session) ReplaceUnmanaged(ctx context.Context, cluster int64, guests []broker.UnmanagedGuest) error {
-	return s.write(ctx, "store unmanaged guests", func(db *gorm.DB) error {
+	return s.record(ctx, "store unmanaged guests", func(db *gorm.DB) error {
 		var known []unmanagedRow
 		if err := db.Where("cluster_id = ?", cluster).Find(&known).Error; err != nil {
 			return err
@@ -109,7 +109,7 @@ func (s *session) ListUnmanaged(ctx context.Context, filter broker.UnmanagedFilt
 }
 
 func (s *session) HoldVMID(ctx context.Context, cluster int64, vmid int, vm int64) error {
-	return s.write(ctx, "hold VMID", func(db *gorm.DB) error {
+	return s.record(ctx, "hold VMID", func(db *gorm.DB) error {
 		var row vmidRow
 		result := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("cluster_id = ? AND vmid = ?", cluster, vmid).Limit(1).Find(&row)
 		if result.Error != nil {
@@ -123,7 +123,7 @@ func (s *session) HoldVMID(ctx context.Context, cluster int64, vmid int, vm int6
 }
 
 func (s *session) FreeVMID(ctx context.Context, cluster int64, vmid int, vm int64) error {
-	return s.write(ctx, "free VMID", func(db *gorm.DB) error {
+	return s.record(ctx, "free VMID", func(db *gorm.DB) error {
 		return db.Where("cluster_id = ? AND vmid = ? AND vm_id = ?", cluster, vmid, vm).Delete(&vmidRow{}).Error
 	})
 }
@@ -133,7 +133,7 @@ func (s *session) ReserveClusterAddress(ctx context.Context, cluster int64, ip s
 	if err != nil {
 		return nil, broker.InvalidField("ip", "%.60q is not an IP address", ip)
 	}
-	err = s.write(ctx, "reserve address", func(db *gorm.DB) error {
+	err = s.record(ctx, "reserve address", func(db *gorm.DB) error {
 		var row addressRow
 		query := db.Clauses(clause.Locking{Strength: "UPDATE"}).Where("ip = ? AND cluster_id = ?", parsed.Unmap().String(), cluster)
 		if err := first(query, &row, "address", ip); err != nil {
@@ -159,7 +159,7 @@ func (s *session) ReserveClusterAddress(ctx context.Context, cluster int64, ip s
 }
 
 func (s *session) MarkVMReleased(ctx context.Context, id int64, at time.Time) error {
-	return s.write(ctx, "release virtual machine", func(db *gorm.DB) error {
+	return s.record(ctx, "release virtual machine", func(db *gorm.DB) error {
 		result := db.Model(&vmRow{}).Where("id = ? AND COALESCE(deleted_at, 0) <= 0", id).Updates(map[string]any{
 			"deleted_at": fromTime(at), "live_name": nil, "live_vmid": nil, "mac": nil, "task_id": nil, "owner": nil, "released": true,
 		})

@@ -20,11 +20,13 @@ type promisedColumns struct {
 	DiskGB         int64 `gorm:"column:disk_gb"`
 	DisksElsewhere bool
 	PlacementGroup string
+	TrafficLimit   int64
 }
 
 func promisedTo(spec *broker.VMSpec) promisedColumns {
 	columns := promisedColumns{
 		CPUs: spec.CPUs(), MemoryMB: spec.MemoryMB, Storage: spec.Storage, DiskGB: int64(spec.SystemDiskGB), PlacementGroup: spec.AntiAffinity,
+		TrafficLimit: spec.TrafficBytes,
 	}
 	for _, disk := range spec.DataDisks {
 		columns.DisksElsewhere = columns.DisksElsewhere || disk.Storage != spec.Storage

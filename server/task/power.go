@@ -46,6 +46,10 @@ func buttonOf(action broker.PowerAction) (button, error) {
 			action: hypervisor.Shutdown, options: hypervisor.PowerOptions{Timeout: shutdownPatience, Force: true},
 			kind: hypervisor.OperationShutdown, wanted: off, status: broker.VMExpired,
 		},
+		broker.PowerOverTraffic: {
+			action: hypervisor.Shutdown, options: hypervisor.PowerOptions{Timeout: shutdownPatience, Force: true},
+			kind: hypervisor.OperationShutdown, wanted: off, status: broker.VMOverTraffic,
+		},
 		broker.PowerShutdown: {action: hypervisor.Stop, kind: hypervisor.OperationStop, wanted: off, status: broker.VMStopped},
 		broker.PowerReboot:   {action: hypervisor.Reboot, kind: hypervisor.OperationReboot, wanted: running, status: broker.VMRunning},
 		broker.PowerSuspend: {
@@ -160,7 +164,7 @@ const guestMissing = "the guest is missing on the hypervisor"
 
 // absentIsOff tells that a guest which is gone is as good as one that is off: it only had to stop.
 func absentIsOff(run *Run, state powerState) bool {
-	return run.Task.Kind == broker.RecycleKind || state.Action == broker.PowerExpire
+	return run.Task.Kind == broker.RecycleKind || state.Action == broker.PowerExpire || state.Action == broker.PowerOverTraffic
 }
 
 func (w *Workflows) verifyPower(ctx context.Context, run *Run) (Outcome, error) {

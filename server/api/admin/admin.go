@@ -50,6 +50,8 @@ type Broker interface {
 	ChangeSettings(ctx context.Context, change broker.SettingsChange) error
 	DaemonSecret(ctx context.Context) (string, error)
 	PlacementSettings(ctx context.Context) (broker.PlacementSettings, error)
+	OverTraffic(ctx context.Context) (broker.TrafficAction, error)
+	SetOverTraffic(ctx context.Context, action broker.TrafficAction) error
 	Adopt(ctx context.Context, request broker.AdoptRequest, actor broker.Actor) (*broker.VM, error)
 	Release(ctx context.Context, id int64) error
 	ChangePlacementSettings(ctx context.Context, change broker.PlacementSettingsChange) error

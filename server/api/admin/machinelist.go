@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"gantry/server/api/ams"
 	"gantry/server/api/route"
 )
 
@@ -29,7 +30,11 @@ func (c *Calls) machineListRoutes() []route.Route {
 		}, c.Machines.CountByStatus),
 		route.Of(route.Route{
 			Methods: get, Path: "/{adminPath}/getVmHostRrdData", Auth: route.Admin, Name: "getVmHostRrdData", Group: "vm",
-			Summary: "Gives a machine's load history as its hypervisor keeps it.",
+			Summary: "Gives a machine's load history: the hypervisor's own, or Gantry's where it keeps none.",
 		}, c.Machines.History),
+		route.Of(route.Route{
+			Methods: get, Path: "/{adminPath}/getVmTraffic", Auth: route.Admin, Name: "getVmTraffic", Group: "vm",
+			Summary: ams.TrafficSummary,
+		}, c.Machines.Traffic),
 	}
 }

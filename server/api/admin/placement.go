@@ -23,7 +23,29 @@ func (c *Calls) placementRoutes() []route.Route {
 			Methods: putPost, Path: "/{adminPath}/updatePlacementConfig", Auth: route.Admin, Name: "updatePlacementConfig", Group: "setting", Audit: true,
 			Summary: "Changes how much may be promised of what nodes have; fields that are absent stay. It concerns orders that name no node. Gantry's own.",
 		}, c.setPlacementSettings),
+		route.Of(route.Route{
+			Methods: get, Path: "/{adminPath}/getTrafficConfig", Auth: route.Admin, Name: "getTrafficConfig", Group: "setting",
+			Summary: "Tells what happens to machines that have used up their traffic. Gantry's own.",
+		}, c.trafficConfig),
+		route.Of(route.Route{
+			Methods: putPost, Path: "/{adminPath}/updateTrafficConfig", Auth: route.Admin, Name: "updateTrafficConfig", Group: "setting", Audit: true,
+			Summary: "Changes what happens to machines that have used up their traffic (flowLimit, a month, UTC). Gantry's own.",
+		}, c.setTrafficConfig),
 	}
+}
+
+// TrafficConfig is what happens to machines that have used up their traffic.
+type TrafficConfig struct {
+	OverTraffic string `json:"overTraffic" rule:"required,max=20" one:"stop|none" doc:"stop: they are stopped (status 15) until the next month or a larger flowLimit, then started again (default); none: it is counted only"`
+}
+
+func (c *Calls) trafficConfig(ctx context.Context, _ *route.Call, _ route.Nothing) (TrafficConfig, error) {
+	action, err := c.Broker.OverTraffic(ctx)
+	return TrafficConfig{OverTraffic: string(action)}, err
+}
+
+func (c *Calls) setTrafficConfig(ctx context.Context, _ *route.Call, request TrafficConfig) (TrafficConfig, error) {
+	return request, c.Broker.SetOverTraffic(ctx, broker.TrafficAction(request.OverTraffic))
 }
 
 // PlacementConfig is how much may be promised.

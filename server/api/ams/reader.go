@@ -14,11 +14,12 @@ type Reader struct {
 	images map[int64]*Image
 	areas  map[int64]broker.Area
 	kinds  map[int64]string
+	used   map[int64]int64 // traffic of this month
 }
 
 // NewReader makes a Reader.
 func NewReader(store broker.Store) *Reader {
-	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}, areas: map[int64]broker.Area{}, kinds: map[int64]string{}}
+	return &Reader{store: store, nodes: map[int64]*broker.Node{}, images: map[int64]*Image{}, areas: map[int64]broker.Area{}, kinds: map[int64]string{}, used: map[int64]int64{}}
 }
 
 // Kind gives the driver of a cluster.
@@ -93,6 +94,9 @@ func (r *Reader) VM(ctx context.Context, vm *broker.VM, secrets bool) (VM, error
 	if record.OS, err = r.imageByID(ctx, vm.ImageID); err != nil {
 		return VM{}, err
 	}
+	if record.VMHost.UsedFlow, err = r.traffic(ctx, vm.ID); err != nil {
+		return VM{}, err
+	}
 	return record, r.tasks(ctx, vm, secrets, record.VMHost.Task)
 }
 
@@ -126,6 +130,9 @@ func (r *Reader) VMs(ctx context.Context, filter broker.VMFilter, page broker.Pa
 	vms, total, err := r.store.ListVMs(ctx, filter, page)
 	if err != nil {
 		return ShortList[VM]{}, broker.Wrap(err, "list VMs")
+	}
+	if err := r.readTraffic(ctx, vms); err != nil {
+		return ShortList[VM]{}, err
 	}
 	records := make([]VM, len(vms))
 	for i := range vms {

@@ -28,6 +28,7 @@ type VMHost struct {
 	CPUUnits            int64             `json:"cpuUnits" doc:"CPU limit in percent; 0 = unlimited"`
 	BandwidthOfIO       int64             `json:"bwlimit" doc:"read limit of the system disk in KB/s; 0 = unlimited"`
 	FlowLimit           int64             `json:"flowLimit" doc:"traffic quota in bytes; 0 = unlimited"`
+	UsedFlow            int64             `json:"usedFlow" doc:"traffic of this month (UTC) in bytes, both directions"`
 	ReadMBps            int64             `json:"mbpsRd"`
 	ReadMBpsMax         int64             `json:"mbpsRdMax"`
 	WriteMBps           int64             `json:"mbpsWr"`

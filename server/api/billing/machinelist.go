@@ -3,6 +3,7 @@ package billing
 import (
 	"net/http"
 
+	"gantry/server/api/ams"
 	"gantry/server/api/route"
 )
 
@@ -32,7 +33,11 @@ func (c *Calls) machineListRoutes() []route.Route {
 		}, c.Machines.CountByStatus),
 		route.Of(route.Route{
 			Methods: get, Path: "/api/v1/{nodeType}/getVmHostRrdData", Auth: route.APIKey, Name: "getVmHostRrdDataBilling", Group: "billing",
-			Summary: "Gives a machine's load history as its hypervisor keeps it.",
+			Summary: "Gives a machine's load history: the hypervisor's own, or Gantry's where it keeps none.",
 		}, c.Machines.History),
+		route.Of(route.Route{
+			Methods: get, Path: "/api/v1/{nodeType}/getVmTraffic", Auth: route.APIKey, Name: "getVmTrafficBilling", Group: "billing",
+			Summary: ams.TrafficSummary,
+		}, c.Machines.Traffic),
 	}
 }

@@ -150,6 +150,7 @@ func (r statsRow) summary() hypervisor.GuestSummary {
 	out := hypervisor.GuestSummary{
 		Power: powerOf(golibvirt.DomainState(r.number("state.state"))), CPUs: int(r.number("vcpu.current")),
 		MemoryTotal: r.number("balloon.maximum") << 10, NetIn: r.sum("net", "rx.bytes"), NetOut: r.sum("net", "tx.bytes"),
+		DiskRead: r.sum("block", "rd.bytes"), DiskWrite: r.sum("block", "wr.bytes"),
 	}
 	out.MemoryUsed = r.memoryUsed()
 	if out.Power == hypervisor.PowerStopped {

@@ -20,6 +20,7 @@ type guest struct {
 	detached []string
 	started  time.Time
 	busy     *operation
+	traffic  hypervisor.GuestSummary // counters that SetCounters set
 	// marked is the owner that the guest had before it was adopted under another one; nil = it was not.
 	marked *string
 	// passwords are what the guest's agent set, by user.

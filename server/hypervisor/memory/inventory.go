@@ -78,6 +78,8 @@ func (c *Cluster) summary(each *guest) hypervisor.GuestSummary {
 	if each.power == hypervisor.PowerRunning {
 		out.Uptime = int64(c.now().Sub(each.started).Seconds())
 		out.MemoryUsed = out.MemoryTotal / 2
+		out.CPU, out.NetIn, out.NetOut = each.traffic.CPU, each.traffic.NetIn, each.traffic.NetOut
+		out.DiskRead, out.DiskWrite = each.traffic.DiskRead, each.traffic.DiskWrite
 	}
 	return out
 }

@@ -29,6 +29,8 @@ type resource struct {
 	Uptime   float64 `json:"uptime"`
 	NetIn    float64 `json:"netin"`
 	NetOut   float64 `json:"netout"`
+	DiskIn   float64 `json:"diskread"`
+	DiskOut  float64 `json:"diskwrite"`
 }
 
 // resources reads /cluster/resources, of one type or, with "", of all. It goes past go-proxmox, whose three passes over the answer
@@ -91,6 +93,6 @@ func (r *resource) summary() hypervisor.GuestSummary {
 	return hypervisor.GuestSummary{
 		ID: r.VMID, Node: r.Node, Name: r.Name, Power: guestStatus{Status: r.Status, Lock: r.Lock}.power(), CPU: r.CPU, CPUs: int(r.MaxCPU),
 		MemoryUsed: int64(r.Mem), MemoryTotal: int64(r.MaxMem), DiskTotal: int64(r.MaxDisk), Uptime: int64(r.Uptime),
-		NetIn: int64(r.NetIn), NetOut: int64(r.NetOut), Template: r.Template == 1, Lock: r.Lock,
+		NetIn: int64(r.NetIn), NetOut: int64(r.NetOut), DiskRead: int64(r.DiskIn), DiskWrite: int64(r.DiskOut), Template: r.Template == 1, Lock: r.Lock,
 	}
 }

@@ -112,7 +112,7 @@ func TestNodesThroughTheAPI(t *testing.T) {
 }
 
 func TestAHypervisorThatHangsIsBounded(t *testing.T) {
-	f := stocked(t, func(config *api.Config) { config.Timeout = 50 * time.Millisecond })
+	f := stocked(t, func(config *api.Config) { config.Timeout = 500 * time.Millisecond })
 	f.fleet.hangs.Store(true)
 	run(t, f, []scenario{
 		bad("state", "GET", "getNodeInfoByOne?nodeId=1", "", 1003),

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import { keys } from './keys'
 import { consoles, failingCreate, reinstall } from './machine'
-import { everyPage } from './pages'
+import { everyPage, stock } from './pages'
 import { close, open, type Scene } from './scene'
 import { session, switches } from './views'
 import { wizard } from './wizard'
@@ -34,5 +34,6 @@ describe('the panel', () => {
   switches(scene)
   reinstall(scene)
   session(scene)
+  stock(scene)
   everyPage(scene)
 })

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { machineName, type Scene } from './scene'
+import { machineName, newPassword, type Scene } from './scene'
 
 interface Image { id: number; url: string; fileName: string; checksum: string | null }
 
@@ -23,6 +23,14 @@ export function wizard(scene: () => Scene): void {
     await view.signIn()
     await page.waitForURL(/\/setup$/)
     const step = (name: string) => page.locator(`[data-step="${name}"]`)
+    const password = step('password')
+    await password.locator('[name=present-password]').fill(demo.report.adminPassword)
+    await password.locator('[name=fresh-password]').fill(newPassword)
+    await password.locator('[name=again-password]').fill(newPassword)
+    await view.picture('wizard-password')
+    await password.locator('#change-password').click()
+    await step('node').locator('[name=host]').waitFor()
+    await demo.signIn(newPassword)
     await view.picture('wizard-node')
 
     const lab = new URL(demo.report.lab)

@@ -1,5 +1,5 @@
 import {
-  ElAlert, ElButton, ElCheckbox, ElCollapse, ElCollapseItem, ElDialog, ElDrawer, ElDropdown, ElDropdownItem, ElDropdownMenu, ElForm, ElFormItem,
+  ElAlert, ElButton, ElCheckbox, ElCheckboxGroup, ElCollapse, ElCollapseItem, ElDialog, ElDrawer, ElDropdown, ElDropdownItem, ElDropdownMenu, ElForm, ElFormItem,
   ElIcon, ElInput, ElInputNumber, ElOption, ElPagination, ElProgress, ElRadioButton, ElRadioGroup, ElSelect, ElSkeleton, ElSwitch,
   ElTabPane, ElTabs, ElTooltip,
 } from 'element-plus'
@@ -9,7 +9,7 @@ import 'element-plus/theme-chalk/dark/css-vars.css'
 
 // What templates use of Element Plus. Only these get into the bundle.
 const used = [
-  ElAlert, ElButton, ElCheckbox, ElCollapse, ElCollapseItem, ElDialog, ElDrawer, ElDropdown, ElDropdownItem, ElDropdownMenu, ElForm, ElFormItem,
+  ElAlert, ElButton, ElCheckbox, ElCheckboxGroup, ElCollapse, ElCollapseItem, ElDialog, ElDrawer, ElDropdown, ElDropdownItem, ElDropdownMenu, ElForm, ElFormItem,
   ElIcon, ElInput, ElInputNumber, ElOption, ElPagination, ElProgress, ElRadioButton, ElRadioGroup, ElSelect, ElSkeleton, ElSwitch,
   ElTabPane, ElTabs, ElTooltip,
 ]

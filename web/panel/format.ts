@@ -63,6 +63,21 @@ export function day(milliseconds: number): string {
   return new Intl.DateTimeFormat(tag(), { year: 'numeric', month: '2-digit', day: '2-digit' }).format(milliseconds)
 }
 
+// dayInput and endOfDay are for inputs of days: what is due on a day is due at its end, by the clock of who looks.
+export function dayInput(milliseconds: number): string {
+  const date = new Date(milliseconds)
+  return [String(date.getFullYear()).padStart(4, '0'), String(date.getMonth() + 1).padStart(2, '0'), String(date.getDate()).padStart(2, '0')].join('-')
+}
+
+export function endOfDay(text: string): number {
+  return new Date(`${text}T23:59:59`).getTime()
+}
+
+// shortDay is the weekday and the day of the month.
+export function shortDay(milliseconds: number): string {
+  return new Intl.DateTimeFormat(tag(), { weekday: 'short', day: 'numeric' }).format(milliseconds)
+}
+
 // ago writes how long ago a moment is.
 export function ago(milliseconds: number, now = Date.now()): string {
   const seconds = Math.round((milliseconds - now) / 1000)

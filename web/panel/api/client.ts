@@ -15,6 +15,18 @@ export type Address = Schemas['AmsAddress']
 export type Image = Schemas['AmsImage']
 export type ImageNode = Schemas['AmsImageNode']
 export type Key = Schemas['AdminKey']
+export type Area = Schemas['AmsArea']
+export type Plan = Schemas['AmsPlan']
+export type CPUModel = Schemas['AmsCPUModel']
+export type SMBIOSTable = Schemas['AmsSMBIOS']
+export type ModelGroup = Schemas['AmsGroup']
+export type Admin = Schemas['AdminAdminRecord']
+export type ConsoleNode = Schemas['AdminConsoleNode']
+export type HypervisorKind = Schemas['AdminHypervisorKind']
+export type Overview = Schemas['AdminOverview']
+export type NodeUse = Schemas['AdminNodeUse']
+export type UnmanagedGuest = Schemas['AdminUnmanagedVM']
+export type CatalogueImage = Schemas['AdminCatalogueImage']
 
 // basePath is "/<admin path>": the server writes it into the page's <base>.
 export const basePath = new URL(document.baseURI).pathname.replace(/\/$/, '')

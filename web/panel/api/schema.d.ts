@@ -1163,6 +1163,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/getTrafficConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells what happens to machines that have used up their traffic. Gantry's own. */
+        get: operations["getTrafficConfig"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/getUnmanagedVmByPage": {
         parameters: {
             query?: never;
@@ -1323,8 +1340,25 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Gives a machine's load history as its hypervisor keeps it. */
+        /** Gives a machine's load history: the hypervisor's own, or Gantry's where it keeps none. */
         get: operations["getVmHostRrdData"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/getVmTraffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Gives a machine's traffic by month (UTC), newest first. It is counted from what the hypervisor says about the guest, over its restarts. Gantry's own. */
+        get: operations["getVmTraffic"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1997,6 +2031,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/updateTrafficConfig": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes what happens to machines that have used up their traffic (flowLimit, a month, UTC). Gantry's own. */
+        put: operations["updateTrafficConfig"];
+        /** Changes what happens to machines that have used up their traffic (flowLimit, a month, UTC). Gantry's own. */
+        post: operations["updateTrafficConfigPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/updateVm": {
         parameters: {
             query?: never;
@@ -2138,7 +2190,7 @@ export interface components {
         };
         AdminCatalogueImage: {
             arch: string;
-            /** @description empty: its publisher gives none out for this address */
+            /** @description sha256:…, sha512:…, or the address of the publisher's checksum file */
             checksum: string;
             "cloud-int": number;
             name: string;
@@ -2401,6 +2453,10 @@ export interface components {
             linuxSystemDiskSize: number;
             /** @description GB, for orders that name none */
             winSystemDiskSize: number;
+        };
+        AdminTrafficConfig: {
+            /** @description stop: they are stopped (status 15) until the next month or a larger flowLimit, then started again (default); none: it is counted only */
+            overTraffic: string;
         };
         AdminUnmanagedVM: {
             clusterId: number;
@@ -2688,6 +2744,16 @@ export interface components {
             size: number;
             total: number;
         };
+        AmsMonthlyTraffic: {
+            /** @description bytes that the guest received */
+            in: number;
+            /** @description 2026-11 */
+            month: string;
+            /** @description bytes that it sent */
+            out: number;
+            /** @description what flowLimit is compared with */
+            total: number;
+        };
         AmsOrderReply: {
             acpi: number;
             arch: string;
@@ -2929,6 +2995,8 @@ export interface components {
             } | null;
             template: string | null;
             threads: number;
+            /** @description traffic of this month (UTC) in bytes, both directions */
+            usedFlow: number;
             username: string;
             vmid: number;
         };
@@ -6047,6 +6115,33 @@ export interface operations {
             };
         };
     };
+    getTrafficConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminTrafficConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     getUnmanagedVmByPage: {
         parameters: {
             query?: {
@@ -6375,6 +6470,36 @@ export interface operations {
             };
         };
     };
+    getVmTraffic: {
+        parameters: {
+            query: {
+                /** @description the machine's id; not its VMID */
+                hostId: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AmsMonthlyTraffic"][];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
     insertApiKey: {
         parameters: {
             query?: never;
@@ -6578,7 +6703,7 @@ export interface operations {
                     agent?: boolean;
                     /** @description default x86_64 */
                     arch?: string;
-                    /** @description sha256:… or sha512:…, lower-case hex; default: not checked */
+                    /** @description sha256:… or sha512:…, lower-case hex, or the address of the publisher's checksum file; default: not checked */
                     checksum?: string;
                     /** @description 1: the image has cloud-init; default 0 */
                     cloud?: boolean;
@@ -8614,6 +8739,80 @@ export interface operations {
                         /** @description 20000 = success */
                         code: number;
                         data?: string;
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateTrafficConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description stop: they are stopped (status 15) until the next month or a larger flowLimit, then started again (default); none: it is counted only
+                     * @enum {string}
+                     */
+                    overTraffic: "stop" | "none";
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminTrafficConfig"];
+                        message: string;
+                        /** @description absent when there are none */
+                        warnings?: string[];
+                    };
+                };
+            };
+        };
+    };
+    updateTrafficConfigPost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * @description stop: they are stopped (status 15) until the next month or a larger flowLimit, then started again (default); none: it is counted only
+                     * @enum {string}
+                     */
+                    overTraffic: "stop" | "none";
+                };
+            };
+        };
+        responses: {
+            /** @description the envelope */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description 20000 = success */
+                        code: number;
+                        data?: components["schemas"]["AdminTrafficConfig"];
                         message: string;
                         /** @description absent when there are none */
                         warnings?: string[];

@@ -22,3 +22,7 @@ export function line(name: string, samples: readonly Sample[], value: (sample: S
 export function hasValues(lines: readonly Line[]): boolean {
   return lines.some((each) => each.points.some((point) => point[1] !== null))
 }
+
+// The spans of time that hypervisors keep histories of.
+export const rangeNames = ['hour', 'day', 'week', 'month', 'year'] as const
+export type Range = (typeof rangeNames)[number]

@@ -2,7 +2,8 @@ import { computed, onScopeDispose, shallowReactive, shallowRef, watch } from 'vu
 import type { Task } from '../api/client'
 import type { Failure } from '../api/failure'
 import { token } from '../api/session'
-import { isFinal, poll, type Source } from './source'
+import { isFinal, type Source } from './source'
+import { listen } from './stream'
 
 // What is known of the newest tasks.
 export const tasks = shallowRef<Task[]>([])
@@ -14,6 +15,7 @@ export const activeTasks = computed(() => tasks.value.filter((task) => !isFinal(
 type Listener = (task: Task) => void
 const finishedListeners = new Set<Listener>()
 const changeListeners = new Set<Listener>()
+const observedListeners = new Set<() => void>()
 // started holds the tasks that this tab asked for; their end is told by a notice.
 export const started = shallowReactive(new Set<number>())
 
@@ -44,8 +46,11 @@ watch(
     loaded.value = false
     started.clear()
     if (present === '') return
-    source = poll({
+    source = listen({
       tasks: take,
+      observed() {
+        for (const tell of [...observedListeners]) tell()
+      },
       lost(failure) {
         lost.value = failure
       },
@@ -74,6 +79,12 @@ export function onTaskFinished(listener: Listener): void {
 export function onTaskChange(listener: Listener): void {
   changeListeners.add(listener)
   onScopeDispose(() => changeListeners.delete(listener))
+}
+
+// onObserved calls back when the hypervisors were looked at anew.
+export function onObserved(listener: () => void): void {
+  observedListeners.add(listener)
+  onScopeDispose(() => observedListeners.delete(listener))
 }
 
 // taskOfMachine is the task at work on a machine.

@@ -1,4 +1,5 @@
 import type { paths } from '../api/schema'
+import { endOfDay } from '../format'
 
 export type Order = NonNullable<paths['/createVm']['post']['requestBody']>['content']['application/json']
 
@@ -55,6 +56,6 @@ export function orderOf(form: OrderForm): Order {
   if (form.nested) order.nested = true
   if (form.onBoot) order.onBoot = true
   if (form.dataDisks.length > 0) order.dataDisk = Object.fromEntries(form.dataDisks.map((disk, index) => [String(index + 1), disk.size]))
-  if (form.expires !== '') order.expirationTime = new Date(`${form.expires}T23:59:59`).getTime()
+  if (form.expires !== '') order.expirationTime = endOfDay(form.expires)
   return order
 }

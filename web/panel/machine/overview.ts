@@ -1,38 +1,42 @@
-import { admin, answer, type Image, type Node, type Pool } from '../api/client'
+import { admin, answer, type Image, type Node, type Overview as Sum, type Pool } from '../api/client'
 import { allImages, allNodes, allPools } from './choices'
 
 export interface Overview {
-  machines: { total: number; running: number; stopped: number; failed: number }
+  // sum is what the server added up from its store.
+  sum: Sum
   nodes: Node[]
   pools: Pool[]
   images: Image[]
-  perNode: Map<number, number>
+  initialPassword: boolean
 }
 
-async function machines(filter: { status?: number; nodeId?: number }): Promise<number> {
-  return (await answer(admin.GET('/getVmByPage', { params: { query: { page: 1, size: 1, ...filter } } }))).data.total
-}
-
-// mostCounted bounds the calls for the dashboard.
-const mostCounted = 24
-
-// overview gathers the dashboard's figures; the server counts.
+// overview gathers what dashboard and wizard show.
 export async function overview(): Promise<Overview> {
-  const [nodes, pools, images, total, running, stopped, failed] = await Promise.all([
-    allNodes(), allPools(), allImages(), machines({}), machines({ status: 0 }), machines({ status: 1 }), machines({ status: 17 }),
+  const offset = -new Date().getTimezoneOffset()
+  const [sum, session, nodes, pools, images] = await Promise.all([
+    answer(admin.GET('/getOverview', { params: { query: { offset } } })), answer(admin.GET('/getSession', {})), allNodes(), allPools(), allImages(),
   ])
-  const counted = await Promise.all(nodes.slice(0, mostCounted).map(async (node) => [node.id, await machines({ nodeId: node.id })] as const))
-  return { machines: { total, running, stopped, failed }, nodes, pools, images, perNode: new Map(counted) }
+  return { sum: sum.data, nodes, pools, images, initialPassword: session.data.initialPassword }
 }
 
-export type SetupStep = 'node' | 'pool' | 'image' | 'machine'
-export const setupSteps: SetupStep[] = ['node', 'pool', 'image', 'machine']
+export type SetupStep = 'password' | 'node' | 'pool' | 'image' | 'machine'
+export const setupSteps: SetupStep[] = ['password', 'node', 'pool', 'image', 'machine']
+
+type Found = Pick<Overview, 'nodes' | 'pools' | 'images' | 'initialPassword'> & { sum: { machines: { total: number } } }
+
+// doneSteps are the steps that need nothing more. They may be done in any order; the wizard leads through them in its own.
+export function doneSteps(found: Found): Record<SetupStep, boolean> {
+  return {
+    password: !found.initialPassword,
+    node: found.nodes.length > 0,
+    pool: found.pools.some((pool) => pool.available + pool.used > 0),
+    image: found.images.some((image) => Object.values(image.nodeStatus ?? {}).some((copy) => copy.status === 2)),
+    machine: found.sum.machines.total > 0,
+  }
+}
 
 // nextStep is what is missing before machines can be sold; undefined = nothing.
-export function nextStep(found: Pick<Overview, 'nodes' | 'pools' | 'images' | 'machines'>): SetupStep | undefined {
-  if (found.nodes.length === 0) return 'node'
-  if (!found.pools.some((pool) => pool.available + pool.used > 0)) return 'pool'
-  if (!found.images.some((image) => Object.values(image.nodeStatus ?? {}).some((copy) => copy.status === 2))) return 'image'
-  if (found.machines.total === 0) return 'machine'
-  return undefined
+export function nextStep(found: Found): SetupStep | undefined {
+  const done = doneSteps(found)
+  return setupSteps.find((step) => !done[step])
 }

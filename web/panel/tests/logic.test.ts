@@ -4,8 +4,13 @@ import type { Task } from '../api/client'
 import { hasValues, line } from '../charts/series'
 import { fieldError, otherError } from '../forms/errors'
 import { ago, bytes, duration, percent } from '../format'
+import { filled, missingFields } from '../forms/fields'
+import { fieldsOf, requestOf, signInOf } from '../forms/driver'
 import { isFinal } from '../live/source'
+import { merged, messages } from '../live/stream'
 import { take, tasks, onTaskFinished } from '../live/tasks'
+import { capacityOf } from '../machine/capacity'
+import { treeOf } from '../machine/choices'
 import { nextStep } from '../machine/overview'
 import { emptyOrder, orderOf } from '../machine/order'
 import { offered, statusOf } from '../machine/status'
@@ -106,16 +111,67 @@ describe('machines', () => {
 })
 
 describe('first steps', () => {
-  const none = { nodes: [], pools: [], images: [], machines: { total: 0, running: 0, stopped: 0, failed: 0 } }
-  it('come one after another', () => {
-    const node = { id: 1 } as never
-    const pool = { available: 5, used: 0 } as never
-    const image = { nodeStatus: { '0': { nodeId: 1, status: 2 } } } as never
-    expect(nextStep(none)).toBe('node')
-    expect(nextStep({ ...none, nodes: [node] })).toBe('pool')
-    expect(nextStep({ ...none, nodes: [node], pools: [pool] })).toBe('image')
-    expect(nextStep({ ...none, nodes: [node], pools: [pool], images: [image] })).toBe('machine')
-    expect(nextStep({ nodes: [node], pools: [pool], images: [image], machines: { ...none.machines, total: 1 } })).toBeUndefined()
+  const node = { id: 1 } as never
+  const pool = { available: 5, used: 0 } as never
+  const image = { nodeStatus: { '0': { nodeId: 1, status: 2 } } } as never
+  const none = { initialPassword: true, nodes: [], pools: [], images: [], sum: { machines: { total: 0 } } }
+  const steps: [string | undefined, Parameters<typeof nextStep>[0]][] = [
+    ['password', none],
+    ['node', { ...none, initialPassword: false }],
+    ['pool', { ...none, initialPassword: false, nodes: [node] }],
+    ['image', { ...none, initialPassword: false, nodes: [node], pools: [pool] }],
+    ['machine', { ...none, initialPassword: false, nodes: [node], pools: [pool], images: [image] }],
+    [undefined, { initialPassword: false, nodes: [node], pools: [pool], images: [image], sum: { machines: { total: 1 } } }],
+    ['password', { initialPassword: true, nodes: [node], pools: [pool], images: [image], sum: { machines: { total: 1 } } }],
+  ]
+  it.each(steps)('come one after another: %s', (step, found) => {
+    expect(nextStep(found)).toBe(step)
+  })
+})
+
+describe('the event stream', () => {
+  it('is cut into events, and what is not complete waits', () => {
+    const cut = messages('event: task\ndata: {"id":1}\n\nevent: alive\ndata: {}\n\nevent: ta')
+    expect(cut.complete).toEqual([{ name: 'task', data: '{"id":1}' }, { name: 'alive', data: '{}' }])
+    expect(messages(`${cut.rest}sk\ndata: 2\n\n`).complete).toEqual([{ name: 'task', data: '2' }])
+  })
+  it('puts a task that changed into the list, the newest first', () => {
+    const known = [task(3, 'running'), task(1, 'done')]
+    expect(merged(known, task(2, 'ready')).map((each) => each.id)).toEqual([3, 2, 1])
+    expect(merged(known, task(3, 'done')).map((each) => each.state)).toEqual(['done', 'done'])
+  })
+})
+
+describe('the form of a hypervisor', () => {
+  const option = (name: string, type = 'text', required = false) => ({ name, type, required, title: name, help: '', choices: [], default: '' })
+  const pve = { name: 'pve', title: 'PVE', options: [option('host', 'text', true), option('port', 'number'), option('tokenId'), option('tokenSecret', 'secret'), option('username'), option('password', 'secret'), option('realm'), option('nodeName')] }
+  const other = { name: 'libvirt', title: 'libvirt', options: [option('transport', 'choice', true), option('privateKey', 'secret')] }
+  it('asks for a token or for a password', () => {
+    expect(signInOf(pve)).toBe('choice')
+    expect(signInOf(other)).toBeUndefined()
+    expect(fieldsOf(pve, 'token').map((field) => field.name)).toEqual(['host', 'port', 'tokenId', 'tokenSecret'])
+    expect(missingFields(fieldsOf(pve, 'token'), { host: 'a', tokenId: 'x' }).map((field) => field.name)).toEqual(['tokenSecret'])
+  })
+  it('sends what the call does not name as options of the driver', () => {
+    const fields = fieldsOf(other, undefined)
+    expect(fields[1]?.type).toBe('lines')
+    expect(requestOf('libvirt', fields, { transport: 'ssh', privateKey: 'a\nb', name: 'here', antiSpoofing: true })).toEqual({ nodeType: 'libvirt', name: 'here', options: { transport: 'ssh', privateKey: 'a\nb' } })
+    expect(filled(fieldsOf(pve, 'token'), { host: ' a ', tokenSecret: ' s ', port: undefined })).toEqual({ host: 'a', tokenSecret: ' s ' })
+  })
+})
+
+describe('areas', () => {
+  it('stand below their parents, and at the top where that is unknown', () => {
+    const area = (id: number, name: string, parent: number) => ({ id, name, parent, realm: 0 })
+    expect(treeOf([area(2, 'Berlin', 1), area(1, 'Germany', 0), area(3, 'Rack 1', 2), area(4, 'Lost', 9)]).map((row) => `${'-'.repeat(row.depth)}${row.path}`))
+      .toEqual(['Germany', '-Germany / Berlin', '--Germany / Berlin / Rack 1', 'Lost'])
+  })
+})
+
+describe('capacity', () => {
+  it('is unknown where the node has told nothing', () => {
+    const use = { cpus: 8, promisedCpus: 4, memory: 0, promisedMemory: 1, storage: 100, storageFree: 25 } as never
+    expect(capacityOf(use)).toEqual({ cpu: 0.5, memory: undefined, storage: 0.75 })
   })
 })
 

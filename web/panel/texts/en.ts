@@ -2,10 +2,11 @@
 export const en = {
   nav: {
     login: 'Sign in', dashboard: 'Dashboard', setup: 'First steps', machines: 'Virtual machines', tasks: 'Tasks', nodes: 'Nodes',
-    pools: 'Address pools', images: 'Images', keys: 'API keys', absent: 'Not found',
+    pools: 'Address pools', images: 'Images', keys: 'API keys', absent: 'Not found', recycle: 'Recycle bin', unmanaged: 'Other guests', plans: 'Plans', models: 'Hardware models', areas: 'Areas',
+    consoles: 'Console proxies', admins: 'Administrators', audit: 'Audit log', settings: 'Settings', account: 'My account',
   },
   common: {
-    cancel: 'Cancel', close: 'Close', retry: 'Try again', refresh: 'Refresh', remove: 'Remove', delete: 'Delete', actions: 'Actions', pages: 'Pages',
+    cancel: 'Cancel', close: 'Close', edit: 'Edit', save: 'Save', retry: 'Try again', refresh: 'Refresh', remove: 'Remove', delete: 'Delete', actions: 'Actions', pages: 'Pages',
     yes: 'Yes', no: 'No', never: 'Never', note: 'Please note', unfilter: 'Clear filters', show: 'Show {what}', hide: 'Hide {what}',
     copyWhat: 'Copy {what}', range: '{from}–{to} of {total}', typeName: 'To confirm, type', typeNameOf: 'To confirm, type {name}',
   },
@@ -15,24 +16,27 @@ export const en = {
     signedOut: 'Your session has ended. Please sign in again.',
   },
   login: {
-    title: 'Gantry', text: 'Sign in to manage your virtual machines.', username: 'User name', password: 'Password', button: 'Sign in',
+    title: 'Gantry', text: 'Sign in to manage your virtual machines.', username: 'User name', password: 'Password', button: 'Sign in', code: 'Code of the second factor',
   },
   absent: { title: 'There is nothing here', text: 'The address may be misspelt, or what it showed was removed.' },
   shell: {
     skip: 'Skip to content', menu: 'Main menu', fold: 'Collapse', unfold: 'Expand', breadcrumb: 'You are here', language: 'Language', theme: 'Appearance',
     themes: { system: 'As the system', light: 'Light', dark: 'Dark' }, account: 'Account', signOut: 'Sign out',
-    lost: 'What you see may be out of date.',
+    lost: 'What you see may be out of date.', groups: { daily: 'Machines', places: 'Infrastructure', offer: 'Offer', system: 'System' },
   },
   dashboard: {
     setup: 'Finish setting up', continue: 'Continue', running: '{count} running', stopped: '{count} stopped', failed: '{count} failed',
     online: '{count} online', freeAddresses: 'Free addresses', usedAddresses: '{count} in use', readyImages: '{count} ready to use',
-    nodes: 'Nodes', imagesReady: 'Images', tasks: 'Latest tasks', allTasks: 'All tasks',
+    tasks: 'Latest tasks', allTasks: 'All tasks', capacity: 'Capacity', promised: '{what} ordered', ofCores: '{used} of {total} cores', free: '{size} free', load: 'Load now',
+    week: 'Machines in seven days', busiest: 'Busiest machines', noneRuns: 'No machine runs.', attention: 'These need a look', created: 'made', deleted: 'destroyed',
+    dayOf: '{created} made, {deleted} destroyed',
     stuck: 'One task needs you: it failed and could not be undone. | {count} tasks need you: they failed and could not be undone.', showStuck: 'Show',
   },
   setup: {
-    text: 'Four steps from an empty installation to the first running machine.', done: 'done',
+    text: 'Five steps from an empty installation to the first running machine.', done: 'done',
     finished: 'Everything is ready', finishedText: 'Machines can be ordered here, or by your billing system with an API key.',
     steps: {
+      password: { title: 'Choose your own password', text: 'You signed in with a password that was made for you. Choose one that only you know.' },
       node: { title: 'Connect a hypervisor', text: 'Address, certificate, sign-in, version and privileges are checked before anything is stored.' },
       pool: { title: 'Add addresses', text: 'Machines get their addresses from pools. Name the gateway, and the pool gets the rest of its subnet.' },
       image: { title: 'Bring an image to the node', text: 'Add a cloud image and download it; machines are made from it.' },
@@ -57,6 +61,12 @@ export const en = {
     name: 'Name', addresses: 'Addresses', node: 'Node', size: 'Size', memory: 'Memory', uptime: 'Uptime', cpus: '{n} CPU | {n} CPUs',
     cpuOf: 'CPU of {name}', memoryOf: 'Memory of {name}', none: 'No machines yet', noneText: 'Create one here, or let your billing system order it by API.',
     noneFound: 'Nothing found', noneFoundText: 'The search matches the beginning of names, addresses and VMIDs.',
+    anyNode: 'Any node', sort: 'Order', sorts: { newest: 'Newest first', oldest: 'Oldest first', name: 'By name' }, columns: 'Columns',
+    column: { status: 'Status', addresses: 'Addresses', node: 'Node', size: 'Size', cpu: 'CPU', memory: 'Memory', uptime: 'Uptime', expires: 'Expiry' },
+  },
+  bulk: {
+    chosen: 'One machine | {count} machines', none: 'Choose none', all: 'Choose all on this page', choose: 'Choose {name}',
+    asked: 'One machine was asked. | {count} machines were asked.', forceText: '{names}: switched off at once, as if their plugs were pulled. What they have not written to disk is lost. Type how many there are.',
   },
   machine: {
     power: 'Power', powerOf: 'Power of {name}', reinstall: 'Reinstall', delete: 'Delete', overview: 'Overview', history: 'Tasks', live: 'Live values',
@@ -65,10 +75,14 @@ export const en = {
     cpuDetail: '{sockets} × {cores} × {threads}', noBandwidthLimit: 'no bandwidth limit', lastError: 'The last task failed', drift: 'It differs from what was ordered',
     forceText: '{name} is switched off at once, as if its plug were pulled. What it has not written to disk is lost.',
     gone: 'This machine does not exist', goneText: 'It was deleted, or never existed.', deleteTitle: 'Delete {name}?',
-    deleteText: 'The machine is stopped and deleted with all its disks; its addresses become free. This cannot be undone.', deleteForGood: 'Delete for good',
+    deleteText: 'The machine is stopped and goes to the recycle bin with its disks and addresses. Where the settings keep nothing there, it is destroyed at once.', deleteForGood: 'Delete for good',
+    more: 'More', release: 'Let go', released: 'Gantry has let go of it', releaseTitle: 'Let go of {name}?',
+    releaseText: 'Gantry forgets the machine: the guest and its disks stay on the hypervisor as they are, without owner. Its addresses become free here.',
+    renew: 'Change expiry', renewed: 'The expiry was changed', renewHint: 'It expires at the end of that day. An expired machine that ran until then is started again.',
   },
   charts: {
-    day: 'The last day', cpu: 'CPU', memory: 'Memory', network: 'Network', disk: 'Disk', netin: 'in', netout: 'out', read: 'read', write: 'written',
+    load: 'Load', range: 'Span of time', ranges: { hour: 'Hour', day: 'Day', week: 'Week', month: 'Month', year: 'Year' }, wait: 'waits for disks', used: 'used', total: 'total',
+    average: 'Load average', noneOfNode: 'This hypervisor keeps no history of the node.', cpu: 'CPU', memory: 'Memory', network: 'Network', disk: 'Disk', netin: 'in', netout: 'out', read: 'read', write: 'written',
     none: 'There is no history yet. It begins a few minutes after the first start.',
   },
   console: {
@@ -97,7 +111,7 @@ export const en = {
     undone: 'put back', undoing: 'Putting back', took: 'took {time} s',
     undoneHint: 'Everything that it made or reserved was put back. Mend the cause and order anew.',
     stuckHint: 'It could not put everything back and keeps what it holds. Mend the cause, then let it try again.',
-    kinds: { create: 'Create', power: 'Power', reinstall: 'Reinstall', delete: 'Delete', 'download-image': 'Download image' },
+    kinds: { create: 'Create', power: 'Power', reinstall: 'Reinstall', delete: 'Delete', 'download-image': 'Download image', 'delete-image': 'Delete image', password: 'Change password', resize: 'Resize', recycle: 'Recycle' },
     states: { ready: 'Queued', running: 'Running', waiting: 'Working', undoing: 'Putting back', done: 'Done', undone: 'Failed, put back', cancelled: 'Cancelled', stuck: 'Needs you' },
     stepStates: { done: 'Done', failed: 'Failed', retried: 'Retried' },
     told: { done: '{what} is done', undone: '{what} failed and was put back', stuck: '{what} failed and needs you' },
@@ -105,7 +119,7 @@ export const en = {
   step: {
     'create-guest': 'Create guest', 'import-disk': 'Import disk', 'attach-disk': 'Attach disk', 'grow-disk': 'Grow disk', start: 'Start', verify: 'Look whether it runs',
     fetch: 'Download', press: 'Press the button', stop: 'Stop', 'replace-disks': 'Replace disks', configure: 'Configure', 'remove-old-disks': 'Remove old disks',
-    'remove-guest': 'Remove guest', release: 'Release addresses',
+    'remove-guest': 'Remove guest', release: 'Release addresses', 'grow-disks': 'Grow disks', 'set-inside': 'Set it inside the guest', remove: 'Remove file', reserve: 'Reserve', look: 'Look', pool: 'Prepare pool', medium: 'Write medium',
   },
   tasks: {
     text: 'Every long action with its steps.', anyState: 'Any state', active: 'Under way', anyKind: 'Any task', none: 'No tasks',
@@ -118,6 +132,11 @@ export const en = {
     tokenId: 'Token ID', tokenSecret: 'Token secret', realm: 'Realm', label: 'Name for people', nodeName: 'Node in the cluster', nodeNameHint: 'Default: the one that answers',
     daemonHint: 'The daemon downloads images and imports disks on the node. Without it, Proxmox VE 8.2 or newer does that by itself where it can.',
     controllerUrl: 'Daemon URL', controllerSecret: 'Daemon secret', pin: 'Certificate (SHA-256)', pinHint: 'Default: learnt now',
+    kind: 'Hypervisor', missing: 'Still missing: {fields}', area: 'Area', mostRoom: 'The one with most room', kept: 'As it is', inUse: 'In use', inUseHint: 'A node that is not in use gets no new machines; those on it go on.',
+    changed: 'The node was changed', deleted: 'The node was forgotten', forget: 'Forget', forgetTitle: 'Forget {name}?', change: 'Change node',
+    forgetText: 'Gantry forgets the node. Nothing changes on the hypervisor. This is refused while machines or address pools are on it.',
+    rootfs: 'System disk', loadAverage: 'load {value}', facts: 'About this node', kernel: 'Kernel', showMachines: 'Machines on this node', storages: 'Storages', content: 'Holds', shared: 'shared',
+    noSize: 'Size not known', inactive: 'Inactive', active: 'Active', networks: 'Networks', noNetworks: 'No network is known of this node.',
     states: { online: 'Online', offline: 'Offline', disabled: 'Disabled' }, daemons: { answers: 'Answers', silent: 'Silent', none: 'None', unasked: 'Not asked yet' },
   },
   pools: {
@@ -126,6 +145,7 @@ export const en = {
     dns1: 'First name server', dns2: 'Second name server', maskHint: 'Every usable address of the gateway\'s subnet is added. The gateway itself is held back.',
     usage: 'Usage', free: 'Free', used: 'In use', held: 'Held back', addRange: 'Add range', rangeAdded: '{count} addresses were added', start: 'First address', end: 'Last address',
     rangeHint: 'Both ends are included. Addresses that the pool has already are passed over.', noAddresses: 'No addresses', noAddressesText: 'Add a range of addresses to this pool.',
+    change: 'Change pool', deleted: 'The pool was deleted', deleteTitle: 'Delete this pool?', deleteText: 'This is refused while a machine has one of its addresses.', hold: 'Hold back', release: 'Give free',
     facts: '{gateway} · {free} free, {used} in use, {held} held back', states: { free: 'Free', used: 'In use', held: 'Gateway or held back' },
   },
   images: {
@@ -133,7 +153,8 @@ export const en = {
     noneText: 'Add a cloud image by its address, then download it to your nodes.', name: 'Name', fileName: 'File name', system: 'System', size: 'Size', addedOn: 'Added',
     onNodes: 'On the nodes', source: 'Where it comes from', fromURL: 'Download', byHand: 'Put on the nodes by hand', url: 'Address (URL)', family: 'Family',
     distribution: 'Distribution', arch: 'Architecture', checksum: 'Checksum', checksumHint: 'With it, a damaged or changed download is refused.', cloud: 'The image has cloud-init',
-    download: 'Download', states: { absent: 'Not here', downloading: 'Downloading', ready: 'Ready', failed: 'Failed' },
+    catalogue: 'Catalogue', searchCatalogue: 'Name of a system', taken: 'Taken over', take: 'Take over', deleted: 'The image is being deleted', deleteTitle: 'Delete this image?',
+    deleteText: 'Its downloads on the nodes are deleted, too. This is refused while a machine was made from it.', download: 'Download', states: { absent: 'Not here', downloading: 'Downloading', ready: 'Ready', failed: 'Failed' },
     distributions: { debian: 'Debian', ubuntu: 'Ubuntu', centos: 'CentOS', fedora: 'Fedora', alpine: 'Alpine', opensuse: 'openSUSE', ubuntukylin: 'Ubuntu Kylin', other: 'Other' },
   },
   keys: {
@@ -141,6 +162,64 @@ export const en = {
     secret: 'Secret', note: 'Note', noNote: 'Without note', noteHint: 'For example: WHMCS', kept: 'I have copied it', usable: 'Usable', disabled: 'Disabled', created: 'Created',
     disable: 'Disable', enable: 'Enable', none: 'No API keys yet', noneText: 'A billing system signs in with a key.', deleted: 'The key was deleted', deleteTitle: 'Delete this key?',
     deleteText: 'Whoever uses it is refused from now on. The machines that it ordered stay.',
+  },
+  resize: {
+    open: 'Change size', title: 'Change {name}', grows: 'Disks only grow', restart: 'Restart it now', restartHint: 'What a running guest can\'t take over is in force after its next start.',
+    passwordOpen: 'Change password', passwordTitle: 'New password for {name}', passwordHint: 'It is set inside the running guest where that has an agent, else by cloud-init and a restart.',
+  },
+  install: {
+    title: 'Install the node daemon', button: 'Install', again: 'Install anew', text: 'The program is copied over SSH and started as a service; its certificate is pinned. The task shows how it stands.', user: 'SSH user', port: 'SSH port',
+    password: 'Password or private key', passwordHint: 'It is stored encrypted.', hostKey: 'Fingerprint of the host key', hostKeyHint: 'Empty: the one on record, or any at the first contact', forget: 'The node was set up anew: forget its old host key',
+  },
+  unmanaged: {
+    text: 'Guests on your hypervisors that are nobody\'s machine here. Gantry leaves them alone until you take them over.', search: 'Beginning of a name', adopt: 'Take over', adoptTitle: 'Take over {name}',
+    adoptText: 'Only a mark of ownership is written into the guest\'s configuration. Nothing else of it changes, and it runs on.', adopted: '{name} was taken over', address: 'Its address', addressHint: 'Empty: what the hypervisor gives it by cloud-init',
+    noted: 'Noted only: the guest is not asked', template: 'Template', none: 'No other guests', noneText: 'Every guest that was seen on your hypervisors is a machine here.',
+  },
+  areas: {
+    text: 'Regions and what is in them. An order may name an area instead of a node.', add: 'Add area', addBelow: 'Add below', change: 'Change area', name: 'Name', parent: 'Below', top: 'At the top',
+    deleted: 'The area was deleted', deleteTitle: 'Delete this area?', deleteText: 'This is refused while areas or nodes are in it.', outside: 'In no area', putInto: 'Put into an area', takeOut: 'Take out',
+    none: 'No areas yet', noneText: 'Areas help where you have several sites: a country, a city, a data centre.',
+  },
+  plans: {
+    text: 'Sizes that orders name, so that your billing system needs to know one number.', name: 'Name', add: 'Add plan', change: 'Change plan', cpuLimit: 'CPU limit (%)', unlimited: 'unlimited',
+    deleted: 'The plan was deleted', deleteTitle: 'Delete this plan?', deleteText: 'Machines that were ordered by it stay as they are. Orders that name it are refused from now on.',
+    none: 'No plans yet', noneText: 'A plan has a size and limits; an order names it by its number.',
+  },
+  models: {
+    text: 'What machines show of their hardware. A group puts a CPU model and SMBIOS tables together.', groups: 'Groups', group: 'Model group', cpus: 'CPU models', cpu: 'CPU model', info: 'Description', brand: 'Brand string',
+    vendor: 'Vendor', family: 'Family', model: 'Model', stepping: 'Stepping', level: 'Highest basic leaf', xlevel: 'Highest extended leaf', l3: 'Show an L3 cache', numbers: 'Family / model / stepping', type: 'Table',
+    types: { '0': 'Firmware', '1': 'System', '2': 'Board', '3': 'Chassis', '4': 'Processor', '17': 'Memory' }, content: 'Content', preview: 'What QEMU is told', noArguments: 'Nothing but what the order says.',
+    systemTable: 'System table:', add: { groups: 'Add group', cpus: 'Add CPU model', tables: 'Add SMBIOS table' }, changeIt: 'Change', deleted: 'It was deleted', deleteTitle: 'Delete this?',
+    deleteText: 'Machines that have it keep it until their next start.', none: 'None yet', noneText: 'Without models, machines show the CPU type of their order.',
+  },
+  admins: {
+    text: 'Who may use this panel.', add: 'Add administrator', change: 'Change administrator', name: 'Name', email: 'E-mail', phone: 'Telephone', lastLogin: 'Last sign-in', you: 'you', passwordHint: '8 to 128 characters',
+    keepPassword: 'As it is', deleted: 'The administrator was deleted', deleteTitle: 'Delete this administrator?', deleteText: 'Their sessions end at once.',
+  },
+  consoles: {
+    text: 'Programs that carry screens to browsers, best near the nodes.', add: 'Add console proxy', change: 'Change console proxy', name: 'Name', host: 'Address', hostHint: 'Where this server reaches it', domain: 'Public name',
+    domainHint: 'What browsers open, with :port where that differs', secret: 'Secret', secretHint: 'The one of its settings. Empty: one is made.', secretKept: 'Empty: as it is', secure: 'Browsers use https', disabled: 'Not in use',
+    once: 'The secret is shown this once. Put it into the settings of the proxy.', url: 'Browsers open', checked: 'Looked at', states: { disabled: 'Not in use', unasked: 'Not asked yet', answers: 'Answers', silent: 'Silent' },
+    none: 'No console proxies yet', noneText: 'Without one, nobody sees a screen.', deleted: 'The console proxy was deleted', deleteTitle: 'Delete this console proxy?', deleteText: 'Screens that it shows end; no more links lead to it.',
+  },
+  settings: {
+    text: 'What holds for all machines and nodes.', machines: 'Machines', linuxDisk: 'System disk, Linux (GiB)', windowsDisk: 'System disk, Windows (GiB)', diskHint: 'For orders that name no size', deleteDays: 'Days in the recycle bin',
+    deleteDaysHint: '0 = machines are destroyed at once', placement: 'Placement', placementText: 'How much of a node may be promised to machines when orders name no node. More than 100 % means that not all can use everything at once.',
+    cpuPercent: 'CPU (%)', memoryPercent: 'Memory (%)', diskPercent: 'Disk (%)', daemon: 'Node daemons', daemonText: 'The secret for daemons that are set up by hand. Whoever has it can change disks on nodes.', showSecret: 'Show the secret',
+    about: 'About', development: 'development build', saved: 'The settings were saved',
+  },
+  recycle: {
+    text: 'Deleted machines wait here with all that they have.', none: 'The recycle bin is empty', noneText: 'Deleted machines stay here for as many days as the settings say.', since: 'Deleted', until: 'Destroyed on',
+    restore: 'Restore', restored: '{name} is back', destroy: 'Destroy', destroyText: 'The machine is destroyed with all its disks; its addresses become free. This cannot be undone.',
+  },
+  audit: {
+    text: 'Who changed what. Secrets are masked.', call: 'Call', result: 'Result', done: 'Done', refused: 'Refused ({code})', who: 'Who', from: 'From', when: 'When', none: 'Nothing was changed yet', noneText: 'Every change through the API appears here.',
+  },
+  account: {
+    present: 'Present password', fresh: 'New password', again: 'New password again', differs: 'It differs from the new password', change: 'Change password', passwordText: 'All your other sessions end.', passwordChanged: 'The password was changed',
+    factor: 'Second factor', factorText: 'An app on your phone shows a code that is asked for when you sign in.', on: 'On', off: 'Off', setUp: 'Set up', scan: 'Scan this with an authenticator app, or type the secret into it.', secret: 'Secret',
+    turnOn: 'Turn on', takeAway: 'Take away', factorOn: 'The second factor is on', factorOff: 'The second factor was taken away',
   },
 }
 

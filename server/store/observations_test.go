@@ -10,7 +10,7 @@ import (
 // all orders waiting for seconds.
 func TestObservationPlan(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gantry.db")
-	engine, _, err := openSQLite(path, &statementCount{})
+	engine, _, err := openSQLite(t.Context(), path, &statementCount{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,9 +19,6 @@ func TestObservationPlan(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if err := migrateSQLite(t.Context(), engine.writers, path); err != nil {
-		t.Fatal(err)
-	}
 	for _, statement := range []string{sawJSON, changedJSON} {
 		rows, err := engine.writers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, "[]", 1)
 		if err != nil {

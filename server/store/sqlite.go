@@ -23,11 +23,27 @@ type sqliteEngine struct {
 	statements       *statementCount
 }
 
-// openSQLite opens a database file, which is made when it is missing, readable by its owner only.
-func openSQLite(path string, statements *statementCount) (*sqliteEngine, *gorm.DB, error) {
+// openSQLite opens a database file, which is made when it is missing, readable by its owner only, and brings its schema up to date.
+func openSQLite(ctx context.Context, path string, statements *statementCount) (engine *sqliteEngine, db *gorm.DB, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the database's folder: %w", err)
 	}
+	unlock, err := lockSQLite(ctx, path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	engine, db, err = connectSQLite(path, statements)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := migrateSQLite(ctx, engine.writers); err != nil {
+		return nil, nil, errors.Join(err, engine.close())
+	}
+	return engine, db, nil
+}
+
+func connectSQLite(path string, statements *statementCount) (*sqliteEngine, *gorm.DB, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open database file: %w", err)

@@ -52,12 +52,9 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		if path == "" {
 			return nil, errors.New(`database DSN: "sqlite:" needs a path`)
 		}
-		engine, db, err := openSQLite(path, statements)
+		engine, db, err := openSQLite(ctx, path, statements)
 		if err != nil {
 			return nil, err
-		}
-		if err := migrateSQLite(ctx, engine.writers, path); err != nil {
-			return nil, errors.Join(err, engine.close())
 		}
 		engine.start()
 		return newStore(engine, db, config.Secrets, statements), nil

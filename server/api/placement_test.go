@@ -275,6 +275,17 @@ func TestPlacementPolicy(t *testing.T) {
 		check(t, f.store.MarkVMDeleted(t.Context(), ids[0], now))
 		f.anywhere(t, `{"os":1,"configureTemplateId":1}`)
 	})
+	t.Run("the only bridge of a node will do where none was asked for", func(t *testing.T) {
+		f, pve, libvirt, memory := placed(t)
+		check(t, f.store.ReplaceBridges(t.Context(), libvirt.ID, []broker.Bridge{{Name: "default", Active: true}}))
+		for _, node := range []*broker.Node{pve, memory} {
+			check(t, f.store.ReplaceBridges(t.Context(), node.ID, []broker.Bridge{{Name: "a", Active: true}, {Name: "b", Active: true}}))
+		}
+		if got := f.anywhere(t, `{"os":1}`); got.NodeID != libvirt.ID || got.Bridge != "default" {
+			t.Errorf("went to %d with bridge %s", got.NodeID, got.Bridge)
+		}
+		run(t, f, []scenario{{name: "one that was", method: "POST", url: "/api/v1/auto/cerateVM", as: "key", body: `{"os":1,"bridge":"vmbr0"}`, code: 1011, has: []string{"node_without_bridge"}}})
+	})
 	t.Run("the same order twice", func(t *testing.T) {
 		f, _, _, _ := placed(t)
 		header := map[string]string{"Authorization": f.basic, "Idempotency-Key": "service-7"}

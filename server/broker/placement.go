@@ -116,7 +116,7 @@ func (b *Broker) newPlacing(ctx context.Context, request OrderRequest, actor Act
 		return nil, err
 	}
 	p.question = PlacementQuestion{
-		Tenant: actor.APIKeyID, Group: p.spec.AntiAffinity, Bridge: p.spec.Bridge, Image: p.image.ID, IPv4: wanted.ipv4, IPv6: wanted.ipv6,
+		Tenant: actor.APIKeyID, Group: p.spec.AntiAffinity, Bridge: p.spec.Bridge, AnyBridge: request.Bridge == "", Image: p.image.ID, IPv4: wanted.ipv4, IPv6: wanted.ipv6,
 		Named: wanted.named,
 	}
 	if slices.Contains(p.needs, NeedIPv6) {

@@ -23,7 +23,9 @@ type PlacementQuestion struct {
 	Tenant int64
 	Group  string // "" = none
 	Bridge string
-	Image  int64
+	// AnyBridge takes a node's only active bridge where it lacks Bridge.
+	AnyBridge bool
+	Image     int64
 	// IPv4 and IPv6 are how many free addresses are wanted, Named those that are wanted by name.
 	IPv4, IPv6 int
 	Named      []string

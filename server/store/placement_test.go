@@ -100,6 +100,13 @@ func TestPlacementFacts(t *testing.T) {
 		if second.HasBridge || second.HasIPv4 || !second.HasIPv6 || second.HasNamed || second.Image != broker.ImageAbsent || second.Promises != nil {
 			t.Errorf("second %+v", second)
 		}
+		check(t, s.ReplaceBridges(t.Context(), other.ID, []broker.Bridge{{Name: "default", Active: true}, {Name: "off"}}))
+		for _, any := range []bool{true, false} { // its only active bridge will do where none was asked for
+			asked, err := s.PlacementFacts(t.Context(), broker.PlacementQuestion{Bridge: "vmbr0", AnyBridge: any})
+			if err != nil || asked.Nodes[1].HasBridge != any {
+				t.Errorf("any bridge %v: %v and %v, %v", any, asked.Nodes[0].HasBridge, asked.Nodes[1].HasBridge, err)
+			}
+		}
 		if facts, err = s.PlacementFacts(t.Context(), broker.PlacementQuestion{IPv4: 4, IPv6: 1}); err != nil || facts.Nodes[0].HasIPv4 || facts.Nodes[0].HasIPv6 {
 			t.Errorf("four of three addresses: %+v, %v", facts.Nodes[0], err)
 		}

@@ -95,12 +95,26 @@ func readPlacementStorages(db *gorm.DB, _ broker.PlacementQuestion, nodes map[in
 }
 
 func readBridgeAndImage(db *gorm.DB, question broker.PlacementQuestion, nodes map[int64]*broker.PlacementNode) error {
-	var bridged []int64
-	if err := db.Model(&bridgeRow{}).Where("name = ?", question.Bridge).Pluck("node_id", &bridged).Error; err != nil {
+	var bridges []bridgeRow
+	query := db.Select("node_id", "name", "active")
+	if !question.AnyBridge {
+		query = query.Where("name = ?", question.Bridge)
+	}
+	if err := query.Find(&bridges).Error; err != nil {
 		return err
 	}
-	for _, id := range bridged {
-		if nodes[id] != nil {
+	active := map[int64]int{}
+	for _, bridge := range bridges {
+		node := nodes[bridge.NodeID]
+		if node != nil && bridge.Name == question.Bridge {
+			node.HasBridge = true
+		}
+		if bridge.Active {
+			active[bridge.NodeID]++
+		}
+	}
+	for id, count := range active {
+		if nodes[id] != nil && question.AnyBridge && count == 1 {
 			nodes[id].HasBridge = true
 		}
 	}

@@ -66,11 +66,17 @@ END_TO_END := gantry/internal/endtoend
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
 	@CGO_ENABLED=1 go test -race -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
-	@go test -p 1 -timeout 20m ./internal/endtoend/firstlight ./internal/endtoend/panel
+	@go test -p 1 -timeout 20m ./internal/endtoend/...
+	@$(MAKE) panel-test
 
-.PHONY: proof
-proof: packages ## the long proofs: kill -9 at every step, and a thousand orders against a cluster that fails
-	@go test -p 1 -timeout 40m ./internal/endtoend/crash ./internal/endtoend/storm
+.PHONY: panel-test
+panel-test: packages build $(IMAGE) ## the panel in Chromium against the demo with real guests; pictures of all pages go to artifacts/panel
+	@$(NPM) run endtoend --silent
+
+.PHONY: screenshots
+screenshots: panel-test ## the README's pictures, made by the tests
+	@mkdir -p docs/screenshots
+	@cp artifacts/panel/{dashboard-light,machines-dark,console-in-page}.png docs/screenshots/
 
 .PHONY: bench
 bench: build $(IMAGE) ## measure, write docs/PERFORMANCE.md; BENCH=REGEXP measures some sections only

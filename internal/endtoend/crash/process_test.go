@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of these tests. It is only used up by a broken promise.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // process is one program that can be killed and started again with the same settings.
 type process struct {

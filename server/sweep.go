@@ -8,16 +8,21 @@ import (
 // sweepInterval is how late the end of a machine's time may be noticed.
 const sweepInterval = 30 * time.Second
 
+// trafficRounds is every how many sweeps machines' traffic is looked at.
+const trafficRounds = 2
+
 // sweep stops what has expired and empties the recycle bin until ctx ends.
 func (s *running) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
-	for {
+	for round := 0; ; round++ {
 		if err := s.broker.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("look for machines whose time is over", "error", err)
 		}
-		if err := s.broker.SweepTraffic(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("look for machines whose traffic is used up", "error", err)
+		if round%trafficRounds == 0 { // traffic is stored once a minute
+			if err := s.broker.SweepTraffic(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("look for machines whose traffic is used up", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():

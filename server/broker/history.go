@@ -50,7 +50,8 @@ type HistoryStore interface {
 	ReadHistory(ctx context.Context, subject HistorySubject, id int64, step time.Duration, since time.Time) ([]time.Time, []HistorySample, error)
 	// ConsolidateHistory makes the samples of step that begin at at out of those of finer that lie in it.
 	ConsolidateHistory(ctx context.Context, subject HistorySubject, finer, step time.Duration, at time.Time) error
-	// DropHistory removes what is older than its series keeps: of subjects that are gone, whose slots nobody writes over.
+	// DropHistory removes what is older than its series keeps (of subjects that are gone: nobody writes over their slots), and traffic of more
+	// than three years ago.
 	DropHistory(ctx context.Context, now time.Time) error
 
 	// CountTraffic adds to the traffic of the month of each point what its counters grew by since the point before. Counters that went

@@ -228,5 +228,5 @@ func (s *session) DropHistory(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	return nil
+	return s.dropTraffic(ctx, now.AddDate(-trafficYears, 0, 0))
 }

@@ -141,6 +141,19 @@ func TestTrafficIsCountedOverRestartsAndMonths(t *testing.T) {
 	}
 }
 
+func TestOldTrafficIsDropped(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		old := start.AddDate(-4, 0, 0)
+		for _, at := range []time.Time{old, start} {
+			check(t, s.CountTraffic(t.Context(), []broker.TrafficPoint{{VM: 5, At: at}, {VM: 5, At: at.Add(time.Second), NetIn: 9}}))
+		}
+		check(t, s.DropHistory(t.Context(), start))
+		if months, err := s.TrafficMonths(t.Context(), 5, 10); err != nil || len(months) != 1 || months[0].Period != broker.TrafficPeriod(start) {
+			t.Errorf("months %+v, %v", months, err)
+		}
+	})
+}
+
 func TestMachinesOverTheirTraffic(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		cluster, node := place(t, s)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -118,6 +119,21 @@ func storeTraffic(db *gorm.DB, counters map[int64]counterRow, changed map[int64]
 	return db.Clauses(clause.OnConflict{
 		Columns: []clause.Column{{Name: "period"}, {Name: "vm_id"}}, DoUpdates: clause.Assignments(added),
 	}).Create(&rows).Error
+}
+
+// trafficYears is how long traffic is kept.
+const trafficYears = 3
+
+func (s *session) dropTraffic(ctx context.Context, before time.Time) error {
+	err := s.recordOne(ctx, "remove old traffic", func(db *gorm.DB) error {
+		return db.Where("period < ?", broker.TrafficPeriod(before)).Delete(&trafficRow{}).Error
+	})
+	if err != nil {
+		return err
+	}
+	return s.recordOne(ctx, "remove old counters", func(db *gorm.DB) error {
+		return db.Where("at < ?", fromTime(before)).Delete(&counterRow{}).Error
+	})
 }
 
 func (s *session) Traffic(ctx context.Context, period int, vms []int64) (used map[int64]broker.Traffic, err error) {

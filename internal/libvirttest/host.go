@@ -47,8 +47,8 @@ type Host struct {
 //
 //	func TestMain(m *testing.M) { os.Exit(libvirttest.Main(m, &host)) }
 func Main(m *testing.M, host **Host) int {
-	if os.Getenv(stageVariable) != "" {
-		return inside()
+	if code, inside := Inside(); inside {
+		return code
 	}
 	started, err := Start()
 	if err != nil {
@@ -64,7 +64,16 @@ func Main(m *testing.M, host **Host) int {
 	return code
 }
 
-// Start makes a host without guests. The caller stops it, and has called Main in TestMain.
+// Inside is for a TestMain that does not call Main: it comes first there and tells whether this process is what runs inside the
+// namespaces; it has ended then, with that code.
+func Inside() (code int, is bool) {
+	if os.Getenv(stageVariable) == "" {
+		return 0, false
+	}
+	return inside(), true
+}
+
+// Start makes a host without guests. The caller stops it, and has called Main or Inside in TestMain.
 func Start() (*Host, error) {
 	for _, program := range []string{"/usr/sbin/libvirtd", "qemu-system-x86_64", "ip", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {

@@ -430,7 +430,8 @@ const (
 // OperationState is how an operation stands.
 type OperationState struct {
 	Finished bool
-	// Err is nil when it ended well; a *broker.Error with the hypervisor's words else (Locked for lock timeouts, …).
+	// Err is nil when it ended well; a *broker.Error with the hypervisor's words else (Locked for lock timeouts, UnknownOutcome where who
+	// carried it out died at it, …).
 	Err error
 	// Warnings are notes of an operation that ended well (PVE: "WARNINGS: n").
 	Warnings []string

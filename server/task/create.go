@@ -15,6 +15,8 @@ type createState struct {
 	Proof hypervisor.Operation `json:"proof"`
 	// Burned are VMIDs that turned out to be foreign.
 	Burned []int `json:"burned,omitempty"`
+	// Clearing tells that the operation waited for removes what a create left that was cut short, so that it can begin anew.
+	Clearing bool `json:"clearing,omitempty"`
 	// SystemVolume is the system disk's volume, once seen.
 	SystemVolume string `json:"systemVolume,omitempty"`
 	// Processor is the digest of CPU and tables that the guest was made with.
@@ -62,15 +64,16 @@ func (w *Workflows) create() Workflow {
 }
 
 func (w *Workflows) createGuest(ctx context.Context, run *Run) (Outcome, error) {
-	if ended, err := run.Ended(); ended && !broker.Is(err, broker.NotFound) {
-		return Outcome{}, err
-	}
-	subject, err := w.subject(ctx, run)
-	if err != nil {
-		return Outcome{}, err
-	}
 	var state createState
 	if err := run.Load(&state); err != nil {
+		return Outcome{}, err
+	}
+	if ended, err := run.Ended(); ended && !broker.Is(err, broker.NotFound) && (err != nil || !state.Clearing) {
+		return Outcome{}, err
+	}
+	state.Clearing = false
+	subject, err := w.subject(ctx, run)
+	if err != nil {
 		return Outcome{}, err
 	}
 	if run.Attempt > 1 || run.Result != nil {
@@ -100,6 +103,7 @@ func (w *Workflows) createGuest(ctx context.Context, run *Run) (Outcome, error) 
 // adoptCreate looks whether an earlier attempt had its effect: the process may have died, or the reply may have been lost.
 func (w *Workflows) adoptCreate(ctx context.Context, run *Run, subject *subject, state createState) (Outcome, bool, error) {
 	operation, err := subject.driver.FindOperation(ctx, subject.ref, hypervisor.OperationCreate, run.Since)
+	cutShort := false
 	switch {
 	case err == nil && operation != run.Operation:
 		ended, err := subject.driver.OperationState(ctx, operation)
@@ -110,6 +114,7 @@ func (w *Workflows) adoptCreate(ctx context.Context, run *Run, subject *subject,
 			state.Proof = operation
 			return Outcome{State: state, Wait: operation, Note: "took up a create whose reply was lost"}, true, nil
 		}
+		cutShort = err == nil && broker.Is(ended.Err, broker.UnknownOutcome)
 	case err != nil && !broker.Is(err, broker.NotFound):
 		return Outcome{}, false, err
 	}
@@ -119,6 +124,13 @@ func (w *Workflows) adoptCreate(ctx context.Context, run *Run, subject *subject,
 		return Outcome{}, false, nil
 	case err != nil:
 		return Outcome{}, false, err
+	case guest.Incomplete && cutShort:
+		state.Clearing = true
+		cleared, err := subject.driver.ClearStaleCreate(ctx, subject.ref, operation)
+		if err == nil && cleared.Done() {
+			return Outcome{State: state, After: time.Millisecond}, true, nil
+		}
+		return Outcome{State: state, Wait: cleared, Note: "a create was cut short: it begins anew"}, true, err
 	case guest.Incomplete:
 		return Outcome{}, false, broker.Errorf(broker.Failed, "the create ended half-way: the guest is still locked (%s)", guest.Lock)
 	case guest.Owner == subject.vm.Owner:

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"gantry/controlled"
+	"gantry/internal/libvirttest"
 	"gantry/internal/secrets"
 	"gantry/lab"
 	"gantry/server"
@@ -49,8 +50,14 @@ type installation struct {
 	database            *sql.DB
 	dsn                 string
 	workflows           workflowSteps
-	imageFolder         string
-	imports             bool // by the hypervisor's own API
+	// api is where the billing API of the hypervisor begins, content what every image holds, ordered what a machine is ordered with.
+	api     string
+	content []byte
+	ordered map[string]any
+	// libvirt is the hypervisor, nil for the lab.
+	libvirt     *libvirttest.Host
+	imageFolder string
+	imports     bool // by the hypervisor's own API
 	// counted numbers orders and images; machine is a machine to work on, fresh an image that is on no node.
 	counted        int
 	machine, fresh int64
@@ -74,6 +81,22 @@ type kind struct {
 
 func install(t *testing.T, kind kind) *installation {
 	t.Helper()
+	i := newInstallation(t)
+	i.api, i.imports, i.content = "/api/v1/pve", kind.imports, image(2<<30)
+	i.startLab(t, kind)
+	i.startDaemon(t)
+	if kind.mariadb {
+		i.dsn = mariadb.Database(t)
+	}
+	i.startServer(t)
+	i.openStore(t)
+	i.setUp(t)
+	return i
+}
+
+// newInstallation has folders and what serves images; no program runs yet.
+func newInstallation(t *testing.T) *installation {
+	t.Helper()
 	folder, err := os.MkdirTemp("", "gantry-crash-") // t.TempDir() is too long for sockets
 	check(t, err)
 	t.Cleanup(func() {
@@ -83,23 +106,15 @@ func install(t *testing.T, kind kind) *installation {
 		}
 		t.Logf("logs of the programs are kept in %s", folder)
 	})
-	i := &installation{folder: folder, imports: kind.imports, imageFolder: filepath.Join(folder, "images"), workflows: allSteps(), complaints: map[string]bool{}}
+	i := &installation{folder: folder, imageFolder: filepath.Join(folder, "images"), workflows: allSteps(), complaints: map[string]bool{}}
 	for _, name := range []string{"server", "lab", "controlled", "images"} {
 		check(t, os.Mkdir(filepath.Join(folder, name), 0o700))
 	}
 	i.images = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(image(2 << 30))
+		_, _ = w.Write(i.content)
 	}))
 	t.Cleanup(i.images.Close)
 	i.gate = newGate(t, folder)
-	i.startLab(t, kind)
-	i.startDaemon(t)
-	if kind.mariadb {
-		i.dsn = mariadb.Database(t)
-	}
-	i.startServer(t)
-	i.openStore(t)
-	i.setUp(t)
 	return i
 }
 
@@ -199,6 +214,19 @@ type page struct {
 
 // setUp logs in and makes key, node, addresses and image, as an operator does.
 func (i *installation) setUp(t *testing.T) {
+	i.logIn(t)
+	address, err := url.Parse(i.hello.URL)
+	check(t, err)
+	port, err := strconv.Atoi(address.Port())
+	check(t, err)
+	i.addNode(t, nodeName, map[string]any{
+		"host": address.Hostname(), "port": port, "nodeName": nodeName, "tokenId": i.hello.TokenID, "tokenSecret": i.hello.TokenSecret,
+		"controllerUrl": i.daemonAt.URL, "controllerSecret": i.daemonAt.Secret,
+	}, map[string]any{"memory": 512, "storage": "data", "systemDiskSize": systemDiskGB, "dataDisk": map[string]int{"1": dataDiskGB}})
+}
+
+// logIn makes an API key, too.
+func (i *installation) logIn(t *testing.T) {
 	var login server.FirstLogin
 	text, err := os.ReadFile(i.path("server", "first-login.json"))
 	check(t, err)
@@ -210,25 +238,24 @@ func (i *installation) setUp(t *testing.T) {
 	var key struct{ AppID, AppKey string }
 	check(t, i.panel.ams("POST", i.adminPath+"/insertApiKey", map[string]string{"info": "tests"}, &key))
 	i.billing = i.panel.with("Authorization", basic(key.AppID, key.AppKey))
+}
 
-	address, err := url.Parse(i.hello.URL)
-	check(t, err)
-	port, err := strconv.Atoi(address.Port())
-	check(t, err)
-	check(t, i.panel.ams("POST", i.adminPath+"/insertNodeMaster", map[string]any{
-		"host": address.Hostname(), "port": port, "nodeName": nodeName, "tokenId": i.hello.TokenID, "tokenSecret": i.hello.TokenSecret,
-		"controllerUrl": i.daemonAt.URL, "controllerSecret": i.daemonAt.Secret,
-	}, nil))
+// addNode adds a node with addresses and an image. Machines are ordered on it as ordered says; name "" = the only node.
+func (i *installation) addNode(t *testing.T, name string, node, ordered map[string]any) {
+	t.Helper()
+	check(t, i.panel.ams("POST", i.adminPath+"/insertNodeMaster", node, nil))
 	var nodes page
 	check(t, i.panel.ams("GET", i.adminPath+"/selectNodeByPage?page=1&size=100", nil, &nodes))
 	for _, node := range nodes.Records {
-		if node.NodeName == nodeName {
+		if name == "" || node.NodeName == name {
 			i.nodeID = node.ID
 		}
 	}
 	check(t, i.panel.ams("POST", i.adminPath+"/insertIpPoolByMask", map[string]any{
 		"poolName": "tests", "nodeId": i.nodeID, "gateway": "10.20.0.1", "mask": 22, "dns1": "9.9.9.9",
 	}, nil))
+	i.ordered = ordered
+	i.ordered["nodeid"], i.ordered["os"] = i.nodeID, imageFile
 	i.imageID = i.addImage(t, imageFile)
 	i.download(t, i.imageID)
 	i.finish(t)
@@ -237,7 +264,7 @@ func (i *installation) setUp(t *testing.T) {
 // addImage makes a new image known.
 func (i *installation) addImage(t *testing.T, fileName string) int64 {
 	t.Helper()
-	sum := sha256.Sum256(image(2 << 30))
+	sum := sha256.Sum256(i.content)
 	check(t, i.panel.ams("POST", i.adminPath+"/insertOs", map[string]any{
 		"name": fileName, "fileName": fileName, "type": "linux", "osType": "debian", "downType": 0, "cloud": 1,
 		"url": i.images.URL + "/" + fileName, "checksum": "sha256:" + hex.EncodeToString(sum[:]), "path": i.imageFolder,

@@ -26,6 +26,9 @@ type guest struct {
 // guests reads the configuration of each machine on all nodes, live.
 func (i *installation) guests(t *testing.T) map[int]guest {
 	t.Helper()
+	if i.libvirt != nil {
+		return i.domains(t)
+	}
 	all := map[int]guest{}
 	for _, node := range []string{nodeName, otherNode} {
 		var rows []struct {
@@ -63,6 +66,9 @@ func (i *installation) guests(t *testing.T) map[int]guest {
 // volumes lists all volumes of machines that lie on the nodes' disks, whether a configuration names them or not.
 func (i *installation) volumes(t *testing.T) []string {
 	t.Helper()
+	if i.libvirt != nil {
+		return i.poolVolumes(t)
+	}
 	var found []string
 	for _, node := range []string{nodeName, otherNode} {
 		for _, storage := range []string{"local", "data"} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gantry/controlled"
+	"gantry/internal/libvirttest"
 	"gantry/internal/mariadbtest"
 	"gantry/lab"
 	"gantry/server"
@@ -29,6 +30,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if code, inside := libvirttest.Inside(); inside {
+		os.Exit(code)
+	}
 	if len(os.Args) > 2 {
 		argument := os.Args[2]
 		switch os.Args[1] {

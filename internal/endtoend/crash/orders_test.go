@@ -31,7 +31,7 @@ var orders = []order{
 	{name: "reinstall", kind: broker.ReinstallKind, failing: "qmstart",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
 		place: func(i *installation, t *testing.T) int64 {
-			check(t, i.billing.ams("PUT", "/api/v1/pve/reinstall", map[string]any{"hostId": i.machine, "os": imageFile, "newPassword": "another-1"}, nil))
+			check(t, i.billing.ams("PUT", i.api+"/reinstall", map[string]any{"hostId": i.machine, "os": imageFile, "newPassword": "another-1"}, nil))
 			return i.machine
 		},
 		again: map[place]string{
@@ -67,7 +67,7 @@ var orders = []order{
 	{name: "recycle", kind: broker.RecycleKind, failing: "qmshutdown",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
 		place: func(i *installation, t *testing.T) int64 {
-			check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/delete/%d", i.machine), nil, nil))
+			check(t, i.billing.ams("DELETE", fmt.Sprintf("%s/delete/%d", i.api, i.machine), nil, nil))
 			return i.machine
 		},
 		cleanUp: func(i *installation, t *testing.T) {
@@ -86,7 +86,7 @@ var orders = []order{
 		place: func(i *installation, t *testing.T) int64 {
 			vm, err := i.store.FindVM(t.Context(), i.machine)
 			check(t, err)
-			check(t, i.billing.ams("PUT", "/api/v1/pve/updateVm", map[string]any{
+			check(t, i.billing.ams("PUT", i.api+"/updateVm", map[string]any{
 				"hostId": i.machine, "memory": 512 + 256 - vm.Spec.MemoryMB%512, "systemDiskSize": vm.Spec.SystemDiskGB + 1, "restart": true,
 			}, nil))
 			return i.machine
@@ -97,7 +97,7 @@ var orders = []order{
 	{name: "reset password", kind: broker.PasswordKind, failing: "qmstart",
 		prepare: func(i *installation, t *testing.T) { i.haveMachine(t, broker.VMRunning) },
 		place: func(i *installation, t *testing.T) int64 {
-			check(t, i.billing.ams("PUT", "/api/v1/pve/updateVmConfig/restPassword", map[string]any{"hostId": i.machine, "newPassword": "another-2"}, nil))
+			check(t, i.billing.ams("PUT", i.api+"/updateVmConfig/restPassword", map[string]any{"hostId": i.machine, "newPassword": "another-2"}, nil))
 			return i.machine
 		},
 		again: map[place]string{
@@ -136,12 +136,12 @@ func power(name, button string, before broker.VMStatus, failing string) order {
 // destroy deletes a machine, in the recycle bin or not, without another stay there.
 func (i *installation) destroy(t *testing.T, vm int64) {
 	t.Helper()
-	check(t, i.billing.ams("DELETE", fmt.Sprintf("/api/v1/pve/forceDelete/%d", vm), nil, nil))
+	check(t, i.billing.ams("DELETE", fmt.Sprintf("%s/forceDelete/%d", i.api, vm), nil, nil))
 }
 
 func (i *installation) press(t *testing.T, button string) {
 	t.Helper()
-	check(t, i.billing.ams("PUT", fmt.Sprintf("/api/v1/pve/power/%d/%s", i.machine, button), nil, nil))
+	check(t, i.billing.ams("PUT", fmt.Sprintf("%s/power/%d/%s", i.api, i.machine, button), nil, nil))
 }
 
 // create orders a machine with a data disk and returns its id.
@@ -151,10 +151,7 @@ func (i *installation) create(t *testing.T) int64 {
 	var reply struct{ HostID int64 }
 	ordering := i.billing.with("Idempotency-Key", fmt.Sprintf("order-%d", i.counted))
 	whenOnline(t, func() error {
-		return ordering.ams("POST", "/api/v1/pve/cerateVM", map[string]any{
-			"nodeid": i.nodeID, "os": imageFile, "memory": 512, "storage": "data", "systemDiskSize": systemDiskGB,
-			"dataDisk": map[string]int{"1": dataDiskGB},
-		}, &reply)
+		return ordering.ams("POST", i.api+"/cerateVM", i.ordered, &reply)
 	})
 	return reply.HostID
 }

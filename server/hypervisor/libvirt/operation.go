@@ -106,8 +106,9 @@ func (o *recordOperation) state(now time.Time) hypervisor.OperationState {
 	return hypervisor.OperationState{Finished: true, Progress: 1}
 }
 
+// interrupted: part of it may have been carried out, so whoever goes on has to look first.
 func interrupted() *broker.Error {
-	return broker.Errorf(broker.Failed, "interrupted: the process that did it went away")
+	return broker.Errorf(broker.UnknownOutcome, "interrupted: the process that did it went away")
 }
 
 // running tells whether somebody is still at it: a process of this machine is asked for, one of another is believed for a while.

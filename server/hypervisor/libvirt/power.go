@@ -16,6 +16,8 @@ const (
 	shutdownPatience = 3 * time.Minute
 	rebootPatience   = 3 * time.Minute
 	statePause       = 100 * time.Millisecond
+	// settlePatience is how long a change that is under way already has to come to its end.
+	settlePatience = 10 * time.Second
 )
 
 // errOverruled ends a Shutdown or Reboot that still waits when the plug is pulled.
@@ -114,8 +116,22 @@ func (d *driver) reached(ctx context.Context, g *guest, err error, wanted hyperv
 	if err == nil {
 		return nil
 	}
-	if seen := d.refresh(ctx, g); seen == nil && g.power() == wanted {
-		return nil
+	until, cancel := context.WithTimeout(ctx, settlePatience)
+	defer cancel()
+	ticker := time.NewTicker(statePause)
+	defer ticker.Stop()
+	for settling := true; settling; {
+		if seen := d.refresh(ctx, g); seen == nil && g.power() == wanted {
+			return nil
+		}
+		// In conflict with what somebody else, or a process that died, is still having done: it gets there.
+		if settling = broker.Is(err, broker.Conflict); settling {
+			select {
+			case <-ticker.C:
+			case <-until.Done():
+				settling = false
+			}
+		}
 	}
 	if broker.Is(err, broker.Conflict) { // it was not when we looked
 		return &broker.Error{Kind: broker.Failed, Detail: broker.DetailOf(err), Err: err}

@@ -208,6 +208,9 @@ func (l *look) tell(ctx context.Context, task *broker.Task, now time.Time) {
 	stands := mark{updated: task.UpdatedAt, state: task.State, progress: task.Progress, note: task.Note}
 	before := l.known[task.ID]
 	before.seen = time.Time{}
+	if stands.updated.Before(before.updated) { // the two lists of a look are not of the same moment
+		return
+	}
 	if before != stands {
 		l.hub.publish(ctx, Event{Task: task})
 	}

@@ -64,7 +64,7 @@ export class View {
 
   // settled waits until nothing loads or moves.
   async settled(): Promise<void> {
-    await this.page.waitForFunction(() => document.querySelectorAll('.el-skeleton, .el-loading-mask').length === 0
+    await this.page.waitForFunction(() => document.querySelectorAll('.el-skeleton, .el-loading-mask, [class*=-enter-active], [class*=-leave-active]').length === 0
       && document.getAnimations().every((each) => each.playState !== 'running' || each.effect?.getComputedTiming().iterations === Infinity))
   }
 

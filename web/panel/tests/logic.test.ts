@@ -94,6 +94,13 @@ describe('tasks', () => {
     take([task(4, 'done')])
     expect(told).toEqual([3, 2])
   })
+  it('do not go back when an older answer comes late', () => {
+    take([{ ...task(9, 'undone'), updateTime: 20 }])
+    take([{ ...task(9, 'running', 73), updateTime: 19 }])
+    expect(tasks.value[0]?.state).toBe('undone')
+    take([{ ...task(9, 'ready'), updateTime: 21 }])
+    expect(tasks.value[0]?.state).toBe('ready')
+  })
   it.each([['ready', false], ['running', false], ['waiting', false], ['done', true], ['undone', true], ['stuck', true]])('%s final: %s', (state, final) => {
     expect(isFinal({ state })).toBe(final)
   })

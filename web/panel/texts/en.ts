@@ -111,7 +111,7 @@ export const en = {
     undone: 'put back', undoing: 'Putting back', took: 'took {time} s',
     undoneHint: 'Everything that it made or reserved was put back. Mend the cause and order anew.',
     stuckHint: 'It could not put everything back and keeps what it holds. Mend the cause, then let it try again.',
-    kinds: { create: 'Create', power: 'Power', reinstall: 'Reinstall', delete: 'Delete', 'download-image': 'Download image', 'delete-image': 'Delete image', password: 'Change password', resize: 'Resize', recycle: 'Recycle' },
+    kinds: { create: 'Create', power: 'Power', reinstall: 'Reinstall', delete: 'Delete', 'download-image': 'Download image', 'delete-image': 'Delete image', password: 'Change password', resize: 'Resize', recycle: 'Recycle', 'install-daemon': 'Install node daemon' },
     states: { ready: 'Queued', running: 'Running', waiting: 'Working', undoing: 'Putting back', done: 'Done', undone: 'Failed, put back', cancelled: 'Cancelled', stuck: 'Needs you' },
     stepStates: { done: 'Done', failed: 'Failed', retried: 'Retried' },
     told: { done: '{what} is done', undone: '{what} failed and was put back', stuck: '{what} failed and needs you' },

@@ -93,7 +93,7 @@ export const zh: Messages = {
     kind: '任务', machine: '虚拟机', machineNumber: '虚拟机 {id}', state: '状态', progress: '进度', by: '发起者', begun: '开始时间', ended: '结束时间', deadline: '截止时间',
     cancelledBy: '取消者', cancelling: '取消中', request: '请求', steps: '步骤', noSteps: '还没有完成的步骤。', undone: '已回滚', undoing: '回滚中', took: '用时 {time} 秒',
     undoneHint: '已创建和预留的资源均已回滚。请排除原因后重新操作。', stuckHint: '未能完全回滚，所占资源保持不变。请排除原因后重试。',
-    kinds: { create: '创建', power: '电源', reinstall: '重装', delete: '删除', 'download-image': '下载镜像', 'delete-image': '删除镜像', password: '修改密码', resize: '调整配置', recycle: '移入回收站' },
+    kinds: { create: '创建', power: '电源', reinstall: '重装', delete: '删除', 'download-image': '下载镜像', 'delete-image': '删除镜像', password: '修改密码', resize: '调整配置', recycle: '移入回收站', 'install-daemon': '安装节点被控' },
     states: { ready: '排队中', running: '运行中', waiting: '进行中', undoing: '回滚中', done: '已完成', undone: '失败，已回滚', cancelled: '已取消', stuck: '需要处理' },
     stepStates: { done: '完成', failed: '失败', retried: '已重试' },
     told: { done: '{what} 已完成', undone: '{what} 失败，已回滚', stuck: '{what} 失败，需要处理' },

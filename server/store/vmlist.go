@@ -16,7 +16,9 @@ const broadSearch = 2000
 
 func (s *session) ListVMs(ctx context.Context, filter broker.VMFilter, page broker.Page) (vms []broker.VM, total int64, err error) {
 	err = s.read(ctx, "list virtual machines", func(db *gorm.DB) error {
-		if err := filterVMs(db, filter).Count(&total).Error; err != nil {
+		counted := filter
+		counted.ByName = false
+		if err := filterVMs(db, counted).Count(&total).Error; err != nil {
 			return err
 		}
 		ids, err := pageOfVMs(db, filter, page, total)
@@ -109,7 +111,7 @@ func walkVMs(db *gorm.DB, filter broker.VMFilter) *gorm.DB {
 
 func filterColumns(query *gorm.DB, filter broker.VMFilter) *gorm.DB {
 	inService := "vms.deleted_at = ?"
-	if filter.Search != "" {
+	if filter.Search != "" || filter.ByName {
 		inService = "vms.deleted_at + 0 = ?" // keeps the databases from walking over all VMs by the index of it
 	}
 	query = query.Where(inService, binOf(filter))

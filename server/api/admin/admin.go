@@ -79,6 +79,8 @@ type Calls struct {
 	Events Events
 	// Now is the clock.
 	Now func() time.Time
+
+	overviews overviewCache
 }
 
 var (

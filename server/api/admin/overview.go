@@ -90,7 +90,7 @@ type OverviewMachine struct {
 }
 
 func (c *Calls) overview(ctx context.Context, _ *route.Call, request OverviewRequest) (Overview, error) {
-	found, err := c.Store.Overview(ctx, c.Now(), time.Duration(request.Offset)*time.Minute)
+	found, err := c.overviews.overview(ctx, c.Store, c.Now(), time.Duration(request.Offset)*time.Minute)
 	if err != nil {
 		return Overview{}, broker.Wrap(err, "sum up the installation")
 	}

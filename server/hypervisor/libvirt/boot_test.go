@@ -43,6 +43,7 @@ func TestCloudImageBoots(t *testing.T) {
 		User: "alice", Password: "p'w\"d: #é", SSHKeys: []string{"ssh-ed25519 AAAAC3Nz alice@here: # x"}, Nameserver: "192.0.2.53",
 		Addresses: []broker.VMAddress{{IP: netip.MustParseAddr("192.0.2.10"), Prefix: 24, Gateway: netip.MustParseAddr("192.0.2.1")}},
 	}
+	spec.Hardware.SMBIOS = []broker.SMBIOSModel{{Type: 1, Fields: map[string]string{"manufacturer": "Acme, Inc.", "product": "Server <1>", "serial": "S 1"}}}
 	operation, err = d.CreateGuest(t.Context(), spec)
 	await(t, d, operation, err)
 	t.Cleanup(func() { remove(t, d, spec.Ref) })
@@ -61,6 +62,13 @@ func TestCloudImageBoots(t *testing.T) {
 	}
 	if hash := ready["password-hash"]; !strings.HasPrefix(hash, "$6$") || len(hash) < 100 {
 		t.Errorf("the guest's password hash is %q", hash)
+	}
+	arguments := host.Run(t, "cat", "/run/libvirt/qemu/"+domainName(spec.Ref.ID)+".pid")
+	arguments = host.Run(t, "cat", "/proc/"+strings.TrimSpace(arguments)+"/cmdline")
+	for _, want := range []string{"manufacturer=Acme,, Inc.", "product=Server <1>", "serial=S 1"} {
+		if !strings.Contains(arguments, want) {
+			t.Errorf("QEMU is not told %q", want)
+		}
 	}
 	checkLiveLimits(t, d, spec.Ref)
 	checkFilter(t, spec.NICs[0].MAC)

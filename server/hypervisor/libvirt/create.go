@@ -19,6 +19,9 @@ func (d *driver) CreateGuest(ctx context.Context, spec hypervisor.GuestSpec) (hy
 		return hypervisor.Operation{}, err
 	}
 	id := spec.Ref.ID
+	if spec.Hardware.NeedsArguments() {
+		return hypervisor.Operation{}, unsupported("CPU models, and SMBIOS tables other than type 1")
+	}
 	facts, err := d.atNode(ctx, spec.Ref.Node)
 	if err != nil {
 		return hypervisor.Operation{}, err
@@ -75,6 +78,7 @@ func (d *driver) take(ctx context.Context, spec hypervisor.GuestSpec, machine ch
 // build makes the volumes and defines the whole guest.
 func (d *driver) build(ctx context.Context, g *guest, spec hypervisor.GuestSpec, machine choice, operation operationID) error {
 	hardware(&g.config, spec, machine)
+	setSystemTable(&g.config, spec.SystemTable())
 	for _, disk := range spec.Disks {
 		volume, err := d.makeDisk(ctx, g, disk)
 		if err != nil {

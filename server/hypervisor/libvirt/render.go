@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"maps"
 	"slices"
 
 	"libvirt.org/go/libvirtxml"
@@ -171,4 +172,17 @@ func devices(id int, machine choice) *libvirtxml.DomainDeviceList {
 		out.Inputs = []libvirtxml.DomainInput{{Type: "tablet", Bus: "usb"}}
 	}
 	return out
+}
+
+// setSystemTable shows the guest a system table of SMBIOS (type 1). Its uuid is the domain's, which is the owner mark.
+func setSystemTable(domain *libvirtxml.Domain, fields map[string]string) {
+	if len(fields) == 0 {
+		return
+	}
+	system := &libvirtxml.DomainSysInfoSystem{}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		system.Entry = append(system.Entry, libvirtxml.DomainSysInfoEntry{Name: name, Value: fields[name]})
+	}
+	domain.SysInfo = []libvirtxml.DomainSysInfo{{SMBIOS: &libvirtxml.DomainSysInfoSMBIOS{System: system}}}
+	domain.OS.SMBios = &libvirtxml.DomainSMBios{Mode: "sysinfo"}
 }

@@ -105,7 +105,8 @@ func (d *driver) lookResume(g *guest) (bool, error) {
 // start also goes on with what was suspended or paused.
 func (d *driver) start(ctx context.Context, g *guest, _ func(float64)) ([]string, error) {
 	if powerOf(g.state) == hypervisor.PowerPaused {
-		return nil, change(ctx, d.client, func(l *rpc) error { return l.DomainResume(g.domain) })
+		err := change(ctx, d.client, func(l *rpc) error { return l.DomainResume(g.domain) })
+		return nil, d.reached(ctx, g, err, hypervisor.PowerRunning) // one that is being started is paused for a moment
 	}
 	_, err := ask(ctx, d.client, func(l *rpc) (golibvirt.Domain, error) { return l.DomainCreateWithFlags(g.domain, 0) })
 	return nil, d.reached(ctx, g, err, hypervisor.PowerRunning)

@@ -55,10 +55,10 @@ func TestLookupsSeeEveryChange(t *testing.T) {
 		if value, err := s.Setting(ctx, "colour"); err != nil || value != "red" {
 			t.Errorf("setting %q, %v", value, err)
 		}
-		storages, err := s.ListStorages(ctx, node.ID)
+		_, err = s.ListStorages(ctx, node.ID)
 		check(t, err)
 		check(t, s.ReplaceStorages(ctx, cluster.ID, node.ID, []broker.Storage{{Name: "local"}}))
-		if storages, err = s.ListStorages(ctx, node.ID); err != nil || len(storages) != 1 {
+		if storages, err := s.ListStorages(ctx, node.ID); err != nil || len(storages) != 1 {
 			t.Errorf("storages %v, %v", storages, err)
 		}
 		check(t, s.DeleteNode(ctx, node.ID))

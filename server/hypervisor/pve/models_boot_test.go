@@ -2,7 +2,9 @@ package pve_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -20,9 +22,9 @@ import (
 	"gantry/server/hypervisor"
 )
 
-// hostile is a value that must arrive in the guest as it is: nothing in it may end an option, a word or an argument.
 const marked = "8c2f4e4e-0000-4000-8000-000000000001"
 
+// hostile is a value that must arrive in the guest as it is: nothing in it may end an option, a word or an argument.
 const hostile = `A,B=C 'D' "E" \F $(G);H -uuid I\`
 
 // TestAGuestShowsItsModels goes all the way: driver, PVE's API, the split of args, a real QEMU, and what the system inside reads of its
@@ -38,7 +40,11 @@ func TestAGuestShowsItsModels(t *testing.T) {
 	}
 	c := &cluster{config: config}
 	c.open(t)
-	t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() {
+		if err := errors.Join(c.Close(), backend.StopGuests(context.Background())); err != nil {
+			t.Error(err)
+		}
+	})
 	content, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)
@@ -74,12 +80,6 @@ func TestAGuestShowsItsModels(t *testing.T) {
 	run(t, d, func() (hypervisor.Operation, error) { return d.CreateGuest(t.Context(), spec) })
 	run(t, d, func() (hypervisor.Operation, error) {
 		return d.Power(t.Context(), spec.Ref, hypervisor.Start, hypervisor.PowerOptions{})
-	})
-	t.Cleanup(func() {
-		operation, err := d.Power(t.Context(), spec.Ref, hypervisor.Stop, hypervisor.PowerOptions{})
-		if err == nil {
-			waitFor(t, d, operation)
-		}
 	})
 	inside := agentOf(t, c)
 	inside.awaitAgent()

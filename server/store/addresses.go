@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -219,13 +218,7 @@ func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, versio
 				condition = "pool_id = ? AND state = ? AND COALESCE(node_id, 0) = ? AND COALESCE(version, 0) = ?"
 				arguments = []any{pool, broker.AddressFree, node, version, count}
 			}
-			err = query(db, func(rows *sql.Rows) error {
-				var id int64
-				err := rows.Scan(&id)
-				ids = append(ids, id)
-				return err
-			}, "SELECT id FROM addresses WHERE "+condition+" ORDER BY id LIMIT ?"+lock, arguments...)
-			return ids, err
+			return onlyColumn[any](db, "SELECT id FROM addresses WHERE "+condition+" ORDER BY id LIMIT ?"+lock, arguments...)
 		}
 		// Orders that come together pass over each other's addresses instead of queueing for the same ones.
 		lock, passing := forUpdate(db), ""
@@ -247,7 +240,7 @@ func (s *session) ReserveAddresses(ctx context.Context, node, pool int64, versio
 			}
 			return broker.Because(broker.Exhausted, reason, count)
 		}
-		these := "(?" + strings.Repeat(", ?", len(ids)-1) + ")"
+		these := parameters(len(ids))
 		_, err = execute(db, "UPDATE addresses SET state = ?, vm_id = ? WHERE id IN "+these, append([]any{broker.AddressUsed, vm}, ids...)...)
 		if err != nil {
 			return err

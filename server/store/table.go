@@ -144,6 +144,29 @@ func query(db *gorm.DB, read func(rows *sql.Rows) error, statement string, argum
 	return rows.Err()
 }
 
+// parameters is a list of count parameters, for IN.
+func parameters(count int) string { return "(?" + strings.Repeat(", ?", count-1) + ")" }
+
+// anyOf gives values as a statement's arguments.
+func anyOf[Value any](values []Value) []any {
+	arguments := make([]any, len(values))
+	for i, value := range values {
+		arguments[i] = value
+	}
+	return arguments
+}
+
+// onlyColumn reads the only column of a query's rows.
+func onlyColumn[Value any](db *gorm.DB, statement string, arguments ...any) (values []Value, err error) {
+	err = query(db, func(rows *sql.Rows) error {
+		var value Value
+		err := rows.Scan(&value)
+		values = append(values, value)
+		return err
+	}, statement, arguments...)
+	return values, err
+}
+
 // forUpdate locks the rows that a query reads; it ends the query. On SQLite a writing transaction has the whole database to itself.
 func forUpdate(db *gorm.DB) string {
 	if db.Name() == "mysql" {

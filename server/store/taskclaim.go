@@ -3,13 +3,13 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"gantry/server/broker"
 )
@@ -26,13 +26,11 @@ var turnTable = tableOf[turnRow]()
 // claimLock is the row of task_turns that claims lock. No tenant has the number.
 const claimLock = -1
 
-type slotRow struct {
-	Scope  string `gorm:"primaryKey"`
-	Name   string `gorm:"primaryKey"`
-	TaskID int64  `gorm:"primaryKey;autoIncrement:false"`
+// heldSlot is a row of task_slots: a task at work that counts for a limit.
+type heldSlot struct {
+	slot
+	task int64
 }
-
-func (slotRow) TableName() string { return "task_slots" }
 
 // slot is what a limit counts: a scope and a key in it.
 type slot struct{ scope, name string }
@@ -65,13 +63,14 @@ func (s *session) ClaimTasks(ctx context.Context, owner string, count int, limit
 	}
 	err = s.record(ctx, "claim tasks", func(db *gorm.DB) error {
 		// One claim at a time, so that limits hold with several servers. It is over in about a millisecond.
-		if err := db.Clauses(clause.Locking{Strength: "UPDATE"}).Find(&turnRow{}, claimLock).Error; err != nil {
-			return err
+		if lock := forUpdate(db); lock != "" {
+			if _, err := turnTable.find(db, "WHERE tenant = ?"+lock, claimLock); err != nil {
+				return err
+			}
 		}
 		// What has begun goes first. It holds its slots already.
-		var ids []int64
-		err := db.Raw(`SELECT id FROM tasks WHERE state IN ('waiting', 'running') AND due_at <= ? ORDER BY due_at, id LIMIT ?`,
-			fromTime(now), count).Scan(&ids).Error
+		ids, err := onlyColumn[int64](db, `SELECT id FROM tasks WHERE state IN ('waiting', 'running') AND due_at <= ? ORDER BY due_at, id LIMIT ?`,
+			fromTime(now), count)
 		if err != nil {
 			return err
 		}
@@ -85,15 +84,15 @@ func (s *session) ClaimTasks(ctx context.Context, owner string, count int, limit
 		if len(ids) == 0 {
 			return nil
 		}
-		err = db.Exec(`UPDATE tasks SET state = 'running', lease_owner = ?, lease_until = ?, due_at = ?, attempts = attempts + 1,
-			updated_at = ? WHERE id IN ? AND COALESCE(state, '') IN ('ready', 'waiting', 'running') AND COALESCE(due_at, 0) <= ?`,
-			owner, fromTime(leaseUntil), fromTime(leaseUntil), fromTime(now), ids, fromTime(now)).Error
+		until, these := fromTime(leaseUntil), parameters(len(ids))
+		_, err = execute(db, `UPDATE tasks SET state = 'running', lease_owner = ?, lease_until = ?, due_at = ?, attempts = attempts + 1,
+			updated_at = ? WHERE COALESCE(due_at, 0) <= ? AND COALESCE(state, '') IN ('ready', 'waiting', 'running') AND id IN `+these,
+			append([]any{owner, until, until, fromTime(now), fromTime(now)}, anyOf(ids)...)...)
 		if err != nil {
 			return err
 		}
 		// A lease that had run out may have been renewed in between: only what is ours now counts.
-		var rows []taskRow
-		err = db.Where("id IN ? AND lease_owner = ? AND lease_until = ?", ids, owner, fromTime(leaseUntil)).Find(&rows).Error
+		rows, err := taskTable.find(db, "WHERE lease_owner = ? AND lease_until = ? AND id IN "+these, append([]any{owner, until}, anyOf(ids)...)...)
 		if err != nil {
 			return err
 		}
@@ -120,7 +119,7 @@ type claim struct {
 	limits broker.TaskLimits
 
 	taken []int64
-	slots []slotRow
+	slots []heldSlot
 	turns []int64 // tenants in the order they were served, the last time of each counts
 	used  map[slot]int
 	full  map[string][]string // scope → names
@@ -136,11 +135,10 @@ type queue struct {
 
 func (c *claim) run() error {
 	c.used, c.full = map[slot]int{}, map[string][]string{}
-	var tenants []int64
 	// LIMIT keeps MariaDB from turning the look for one task a tenant into a scan of all of them, as it does with EXISTS.
-	err := c.db.Raw(`SELECT tenant FROM task_turns WHERE (
+	tenants, err := onlyColumn[int64](c.db, `SELECT tenant FROM task_turns WHERE (
 			SELECT 1 FROM tasks WHERE tasks.state = 'ready' AND tasks.tenant = task_turns.tenant AND tasks.due_at <= ? LIMIT 1
-		) = 1 ORDER BY served, tenant`, c.now).Scan(&tenants).Error
+		) = 1 ORDER BY served, tenant`, c.now)
 	if err != nil {
 		return err
 	}
@@ -206,14 +204,20 @@ func (c *claim) fill(queues ...*queue) error {
 			WHERE state = 'ready' AND tenant = ? AND id > ? AND due_at <= ?`
 		arguments = append(arguments, queue.tenant, queue.last, c.now)
 		for scope, names := range c.full {
-			part += " AND " + scope + "_key NOT IN ?"
-			arguments = append(arguments, names)
+			part += " AND " + scope + "_key NOT IN " + parameters(len(names))
+			arguments = append(arguments, anyOf(names)...)
 		}
 		parts = append(parts, part+" ORDER BY id LIMIT ?) AS next")
 		arguments = append(arguments, length)
 	}
 	var candidates []candidate
-	if err := c.db.Raw(strings.Join(parts, " UNION ALL "), arguments...).Scan(&candidates).Error; err != nil {
+	err := query(c.db, func(rows *sql.Rows) error {
+		var each candidate
+		err := rows.Scan(&each.ID, &each.Tenant, &each.NodeKey, &each.StorageKey, &each.TemplateKey)
+		candidates = append(candidates, each)
+		return err
+	}, strings.Join(parts, " UNION ALL "), arguments...)
+	if err != nil {
 		return err
 	}
 	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.ID, b.ID) })
@@ -242,17 +246,15 @@ func (c *claim) count(candidates []candidate) error {
 		}
 	}
 	for scope, names := range unknown {
-		var counts []struct {
-			Name  string
-			Count int
-		}
-		err := c.db.Raw("SELECT name, COUNT(*) AS count FROM task_slots WHERE scope = ? AND name IN ? GROUP BY name", scope, names).
-			Scan(&counts).Error
+		err := query(c.db, func(rows *sql.Rows) error {
+			name, count := "", 0
+			err := rows.Scan(&name, &count)
+			c.use(slot{scope, name}, count)
+			return err
+		}, "SELECT name, COUNT(*) FROM task_slots WHERE scope = ? AND name IN "+parameters(len(names))+" GROUP BY name",
+			append([]any{scope}, anyOf(names)...)...)
 		if err != nil {
 			return err
-		}
-		for _, each := range counts {
-			c.use(slot{scope, each.Name}, each.Count)
 		}
 	}
 	return nil
@@ -290,13 +292,22 @@ func (c *claim) take(next *candidate) {
 	c.turns = append(c.turns, next.Tenant)
 	for _, each := range next.slots() {
 		c.use(each, 1)
-		c.slots = append(c.slots, slotRow{Scope: each.scope, Name: each.name, TaskID: next.ID})
+		c.slots = append(c.slots, heldSlot{each, next.ID})
 	}
 }
 
 func (c *claim) store() error {
 	if len(c.slots) > 0 {
-		if err := c.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&c.slots).Error; err != nil {
+		var arguments []any
+		for _, each := range c.slots {
+			arguments = append(arguments, each.scope, each.name, each.task)
+		}
+		again := " ON CONFLICT DO NOTHING"
+		if c.db.Name() == "mysql" {
+			again = " ON DUPLICATE KEY UPDATE task_id = VALUES(task_id)"
+		}
+		insert := "INSERT INTO task_slots (scope, name, task_id) VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", len(c.slots)-1) + again
+		if _, err := execute(c.db, insert, arguments...); err != nil {
 			return err
 		}
 	}
@@ -312,5 +323,7 @@ func (c *claim) store() error {
 		update += " WHEN ? THEN ?"
 		arguments = append(arguments, tenant, at)
 	}
-	return c.db.Exec(update+" ELSE served END WHERE tenant IN ?", append(arguments, slices.Collect(maps.Keys(served)))...).Error
+	tenants := slices.Collect(maps.Keys(served))
+	_, err := execute(c.db, update+" ELSE served END WHERE tenant IN "+parameters(len(tenants)), append(arguments, anyOf(tenants)...)...)
+	return err
 }

@@ -99,13 +99,7 @@ func lockCursor(db *gorm.DB, cluster int64, from int) (int, error) {
 // is that of the run of taken ids in front of the first gap.
 func freeVMID(db *gorm.DB, cluster int64, from, to int, now micros) (int, error) {
 	for candidate := from; candidate <= to; {
-		var taken []int
-		err := query(db, func(rows *sql.Rows) error {
-			var id int
-			err := rows.Scan(&id)
-			taken = append(taken, id)
-			return err
-		}, `SELECT vmid FROM (
+		taken, err := onlyColumn[int](db, `SELECT vmid FROM (
 				SELECT vmid FROM vmids WHERE cluster_id = ? AND vmid BETWEEN ? AND ? AND (vm_id IS NOT NULL OR blocked_until > ?)
 				UNION SELECT vmid FROM guests WHERE cluster_id = ? AND vmid BETWEEN ? AND ?
 			) AS taken ORDER BY vmid`,

@@ -27,8 +27,12 @@ type claimer struct {
 	gathering time.Time
 }
 
-// gather is how long a claim waits for more workers to end.
-const gather = 5 * time.Millisecond
+const (
+	// gather is how long a claim waits for more workers to end.
+	gather = 5 * time.Millisecond
+	// rushGather is that while many orders arrive: each claim takes the database for a millisecond, in which it could take an order.
+	rushGather = 50 * time.Millisecond
+)
 
 func (e *Engine) claimLoop() {
 	c := &claimer{Engine: e, ended: make(chan bool, e.Workers), hungry: true}
@@ -54,9 +58,10 @@ func (e *Engine) claimLoop() {
 
 // next claims if there may be something to claim, and tells how long to sleep if nothing happens.
 func (c *claimer) next() time.Duration {
-	free := c.Workers - c.busy
-	if c.arriving.Load() >= rush {
-		free = min(c.Workers, rushWorkers) - c.busy
+	free, patience := c.Workers-c.busy, gather
+	rushing := c.arriving.Load() >= rush
+	if rushing {
+		free, patience = min(c.Workers, rushWorkers)-c.busy, rushGather
 	}
 	if free <= 0 {
 		return longSleep // a worker that ends wakes the loop, and so does the end of a rush of orders
@@ -68,10 +73,10 @@ func (c *claimer) next() time.Duration {
 		c.hungry = true
 	}
 	// Under load, workers end one after the other, and a claim for several costs as little as one for each.
-	if c.busy > 0 && free < c.Workers/4 {
+	if rushing || c.busy > 0 && free < c.Workers/4 {
 		now := c.Now()
 		if c.gathering.IsZero() {
-			c.gathering = now.Add(gather)
+			c.gathering = now.Add(patience)
 		}
 		if left := c.gathering.Sub(now); left > 0 {
 			return left

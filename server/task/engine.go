@@ -156,7 +156,7 @@ const (
 	// rush is how many orders at a time are many.
 	rush = 4
 	// rushWorkers are then at work, so that a stream of orders without end does not stop everything else.
-	rushWorkers = 2
+	rushWorkers = 4
 )
 
 // Deadline gives how long a task of the kind may take; an unknown kind gets an hour.

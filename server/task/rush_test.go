@@ -40,9 +40,9 @@ func TestARushOfOrdersGoesFirst(t *testing.T) {
 				t.Errorf("%s: %d tasks have begun, want %d", when, got, want)
 			}
 		}
-		expect(2, "four orders")
+		expect(4, "four orders")
 		goOn <- struct{}{}
-		expect(3, "four orders, one task ended")
+		expect(5, "four orders, one task ended")
 		ended[0]()
 		expect(tasks, "three orders")
 		close(goOn)

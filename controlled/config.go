@@ -66,8 +66,6 @@ type Config struct {
 	// it GuardUpdate; empty means "controlled guard-update".
 	Executable     string   `yaml:"-"`
 	GuardArguments []string `yaml:"-"`
-	// answersAt is the daemon's own URL, once it listens.
-	answersAt string
 	// SupervisorCommand is the program, with leading arguments, that runs one operation; the operation's folder is
 	// appended and it must call RunOperation. Empty means this executable with "controlled run-operation".
 	SupervisorCommand []string `yaml:"-"`

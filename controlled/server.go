@@ -146,7 +146,6 @@ func start(ctx context.Context, config Config, lock *os.File) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("open operations: %w", err), listener.Close())
 	}
 	s := &Server{address: listener.Addr().String(), pin: pin, secret: secret, done: make(chan struct{})}
-	config.answersAt = s.ownURL()
 	tokens, err := newVNCTokens(config.VNCDirs, config.DataDir, config.Logger)
 	if err != nil {
 		cancel()
@@ -154,7 +153,7 @@ func start(ctx context.Context, config Config, lock *os.File) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("open VNC tokens: %w", err), listener.Close())
 	}
 	screens := &vncServices{ctx: ctx, qm: config.QMCommand, listen: config.VNCListen, tokens: tokens, log: config.Logger, services: map[int]*vncService{}}
-	replacing := &updates{config: config, client: downloads.client, log: config.Logger, restart: func(program string) {
+	replacing := &updates{config: config, url: s.ownURL(), client: downloads.client, log: config.Logger, restart: func(program string) {
 		s.successor = program
 		cancel()
 	}}

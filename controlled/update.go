@@ -58,6 +58,7 @@ type updateBinary struct {
 
 // updates replaces the daemon's own program.
 type updates struct {
+	url     string // where the daemon answers
 	config  Config
 	client  *http.Client
 	log     *slog.Logger

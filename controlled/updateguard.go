@@ -33,7 +33,7 @@ const systemdMark = "INVOCATION_ID"
 // guard starts the old program as the guard of the new one, apart from the daemon.
 func (u *updates) guard(state wire.Update) error {
 	order := updateOrder{
-		Update: state, Executable: u.config.Executable, Command: os.Args, URL: u.config.answersAt, PID: os.Getpid(), Patience: u.config.UpdatePatience,
+		Update: state, Executable: u.config.Executable, Command: os.Args, URL: u.url, PID: os.Getpid(), Patience: u.config.UpdatePatience,
 		Supervised: os.Getenv(systemdMark) != "",
 	}
 	if err := writeJSONAtomically(filepath.Join(u.config.DataDir, updateFile), order); err != nil {

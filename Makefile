@@ -63,12 +63,18 @@ image: $(IMAGE) ## the tiny cloud image that demo and tests boot
 # programs start those as users do, without the race detector, and one after the other. SQLite itself, C that was translated to
 # Go, is left out of the race detector: it took half of the time of all tests.
 END_TO_END := gantry/internal/endtoend
+# Kills of the broker and of libvirtd on a real libvirtd take minutes for each kind of order: make proof.
+LONG := Libvirt
 
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
 	@CGO_ENABLED=1 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
-	@go test -p 1 -timeout 20m ./internal/endtoend/...
+	@go test -p 1 -timeout 20m -skip '$(LONG)' ./internal/endtoend/...
 	@$(MAKE) panel-test
+
+.PHONY: proof
+proof: packages $(IMAGE) ## the longest proof: kill -9 of the broker and of libvirtd at every step on a real libvirtd
+	@go test -timeout 90m -run '$(LONG)' ./internal/endtoend/crash
 
 .PHONY: panel-test
 panel-test: packages build $(IMAGE) ## the panel in Chromium against the demo with real guests; pictures of all pages go to artifacts/panel

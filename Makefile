@@ -60,7 +60,7 @@ web: web/dist/.built ## the web pages
 image: $(IMAGE) ## the tiny cloud image that demo and tests boot
 
 # The tests' own output comes last. -p 2: packages start databases, machines and browsers of their own. The proofs over several
-# programs start those as users do, without the race detector, and one after the other. SQLite itself, C that was translated to
+# programs start those as users do, without the race detector. SQLite itself, C that was translated to
 # Go, is left out of the race detector: it took half of the time of all tests.
 END_TO_END := gantry/internal/endtoend
 # Kills of the broker and of libvirtd on a real libvirtd take minutes for each kind of order: make proof.
@@ -69,7 +69,7 @@ LONG := Libvirt
 .PHONY: test
 test: packages lint web-test fuzz $(IMAGE) build ## everything: linters, web tests, fuzzers, all Go tests with the race detector
 	@CGO_ENABLED=1 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -p 2 -timeout 20m $$(go list ./... | grep -v '^$(END_TO_END)')
-	@go test -p 1 -timeout 20m -skip '$(LONG)' ./internal/endtoend/...
+	@go test -p 2 -timeout 20m -skip '$(LONG)' ./internal/endtoend/...
 	@$(MAKE) panel-test
 
 .PHONY: proof

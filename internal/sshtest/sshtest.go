@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,8 +32,16 @@ type Server struct {
 	HostKey string
 }
 
-// Start runs a server until the test ends. Commands find programs in bin first; environment variables may be added as NAME=value.
-func Start(t testing.TB, bin string, environment ...string) *Server {
+// Options of a server; none are needed.
+type Options struct {
+	// Programs is a folder that commands find programs in first; "" = no such folder.
+	Programs string
+	// Inside is a command, with arguments, that runs the server, as nsenter does in another mount namespace.
+	Inside []string
+}
+
+// Start runs a server until the test ends.
+func Start(t testing.TB, options Options) *Server {
 	t.Helper()
 	const binary = "/usr/sbin/sshd"
 	if _, err := os.Stat(binary); err != nil {
@@ -48,11 +57,15 @@ func Start(t testing.TB, bin string, environment ...string) *Server {
 	port := freePort(t)
 	write(t, filepath.Join(folder, "hostkey"), hostKey)
 	write(t, filepath.Join(folder, "authorized"), string(ssh.MarshalAuthorizedKey(public)))
-	set := append([]string{"PATH=" + bin + ":/usr/sbin:/usr/bin:/sbin:/bin"}, environment...)
+	settings := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s/hostkey\nAuthorizedKeysFile %s/authorized\nPidFile none\n"+
+		"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n", port, folder, folder)
+	if options.Programs != "" {
+		settings += "SetEnv PATH=" + options.Programs + ":/usr/sbin:/usr/bin:/sbin:/bin\n"
+	}
 	configuration := filepath.Join(folder, "config")
-	write(t, configuration, fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s/hostkey\nAuthorizedKeysFile %s/authorized\nPidFile none\n"+
-		"StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nSetEnv %s\n", port, folder, folder, strings.Join(set, " ")))
-	serve(t, exec.Command(binary, "-D", "-e", "-f", configuration))
+	write(t, configuration, settings)
+	command := append(slices.Clone(options.Inside), binary, "-D", "-e", "-f", configuration)
+	serve(t, exec.Command(command[0], command[1:]...))
 	awaitPort(t, port)
 	return &Server{
 		Host: "127.0.0.1", Port: port, User: "root", PrivateKey: privateKey, StrangerKey: stranger,

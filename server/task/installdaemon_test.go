@@ -39,7 +39,7 @@ func newHostNode(t *testing.T, rig *rig) *hostNode {
 	check(t, os.Mkdir(bin, 0o755))
 	script := "#!/bin/sh\necho \"$@\" >>" + root + "/systemctl\n[ ! -e " + root + "/broken ] || { echo 'Job failed' >&2; exit 1; }\n"
 	check(t, os.WriteFile(filepath.Join(bin, "systemctl"), []byte(script), 0o755))
-	h := &hostNode{root: root, ssh: sshtest.Start(t, bin), port: freePort(t)}
+	h := &hostNode{root: root, ssh: sshtest.Start(t, sshtest.Options{Programs: bin}), port: freePort(t)}
 	program := filepath.Join(root, "program")
 	check(t, os.WriteFile(program, []byte("this server's program"), 0o755))
 	h.layout = task.Installation{
